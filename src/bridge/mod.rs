@@ -1,0 +1,3 @@
+//! The bridge.
+pub mod units;
+pub mod yaml;

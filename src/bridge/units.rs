@@ -1,0 +1,203 @@
+//! Durations and sizes as they are typed: a number with its unit, parsed once.
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{Deserializer, Error as _, Visitor};
+
+/// What is wrong with a duration or a size.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnitError {
+    /// A duration without a unit, or with an unknown one.
+    #[error("`{0}` is not a duration: write a number and one of us, ms, s, m, h, d, as in 500ms or 3s")]
+    Duration(String),
+    /// A size without a unit, or with an unknown one.
+    #[error("`{0}` is not a size: write a number and one of B, KiB, MiB, GiB (or kB, MB, GB), as in 64B or 2MiB")]
+    Size(String),
+}
+
+fn split(text: &str) -> Option<(f64, &str)> {
+    let text = text.trim();
+    let unit = text.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+    let number: f64 = text[..unit].parse().ok()?;
+    Some((number, text[unit..].trim()))
+}
+
+/// Parses `500ms`, `3s`, `1.5m`, `7d`; `0` needs no unit.
+///
+/// # Errors
+/// [`UnitError::Duration`] where the number or the unit is missing, negative or too large.
+pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
+    let wrong = || UnitError::Duration(text.to_owned());
+    if text.trim() == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let (number, unit) = split(text).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3_600.0,
+        "d" => 86_400.0,
+        _ => return Err(wrong()),
+    };
+    let parsed = Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())?;
+    // Nanoseconds that only rounding made (0.1 s is no binary fraction) would show in every report.
+    Ok(Duration::from_micros(((parsed.as_nanos() + 500) / 1_000) as u64))
+}
+
+/// Parses `64B`, `2MiB`, `1GB` into bytes; `0` needs no unit.
+///
+/// # Errors
+/// [`UnitError::Size`] where the number or the unit is missing, negative or too large.
+pub fn parse_size(text: &str) -> Result<u64, UnitError> {
+    let wrong = || UnitError::Size(text.to_owned());
+    if text.trim() == "0" {
+        return Ok(0);
+    }
+    let (number, unit) = split(text).ok_or_else(wrong)?;
+    let bytes: f64 = match unit {
+        "B" => 1.0,
+        "kB" | "KB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "KiB" => 1024.0,
+        "MiB" => 1024.0 * 1024.0,
+        "GiB" => 1024.0 * 1024.0 * 1024.0,
+        _ => return Err(wrong()),
+    };
+    let size = number * bytes;
+    if size.fract() != 0.0 || size > 2f64.powi(53) {
+        return Err(wrong());
+    }
+    Ok(size as u64)
+}
+
+/// A duration as a person writes it: the largest unit that leaves a short number.
+pub fn format_duration(duration: Duration) -> String {
+    let micros = duration.as_micros();
+    let (unit, name) = match micros {
+        0 => return "0s".to_owned(),
+        m if m % 86_400_000_000 == 0 => (86_400_000_000u128, "d"),
+        m if m % 3_600_000_000 == 0 => (3_600_000_000, "h"),
+        m if m % 60_000_000 == 0 && m > 600_000_000 => (60_000_000, "m"),
+        m if m >= 1_000_000 => (1_000_000, "s"),
+        m if m >= 1_000 => (1_000, "ms"),
+        _ => (1, "us"),
+    };
+    let value = micros as f64 / unit as f64;
+    let digits = format!("{value:.3}");
+    format!("{}{name}", digits.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// A size as a person writes it.
+pub fn format_size(bytes: u64) -> String {
+    for (unit, name) in [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+        if bytes >= unit && bytes.is_multiple_of(unit) {
+            return format!("{}{name}", bytes / unit);
+        }
+    }
+    format!("{bytes}B")
+}
+
+struct Typed<T>(fn(&str) -> Result<T, UnitError>, &'static str);
+
+impl<T> Visitor<'_> for Typed<T> {
+    type Value = T;
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.1)
+    }
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        (self.0)(text).map_err(E::custom)
+    }
+    // A bare 0 needs no unit; any other bare number is an error that says so.
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+}
+
+/// For `#[serde(deserialize_with = "units::duration")]`.
+///
+/// # Errors
+/// As [`parse_duration`].
+pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    deserializer.deserialize_any(Typed(parse_duration, "a duration such as 3s"))
+}
+
+/// For `#[serde(default, deserialize_with = "units::optional_duration")]`.
+///
+/// # Errors
+/// As [`parse_duration`].
+pub fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
+}
+
+/// For `#[serde(deserialize_with = "units::size")]`.
+///
+/// # Errors
+/// As [`parse_size`].
+pub fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    deserializer.deserialize_any(Typed(parse_size, "a size such as 64B or 2MiB"))
+}
+
+/// For `#[serde(default, deserialize_with = "units::optional_size")]`.
+///
+/// # Errors
+/// As [`parse_size`].
+pub fn optional_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    size(deserializer).map(Some)
+}
+
+/// For a number that must be at least one.
+///
+/// # Errors
+/// Where the number is zero.
+pub fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = <u64 as serde::Deserialize>::deserialize(deserializer)?;
+    if number == 0 {
+        return Err(D::Error::custom("0 is too small: at least 1"));
+    }
+    Ok(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_carry_units() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
+        for wrong in ["3", "s", "-1s", "3 parsecs", "", "1e99d"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_carry_units() {
+        assert_eq!(parse_size("64B"), Ok(64));
+        assert_eq!(parse_size("2MiB"), Ok(2 << 20));
+        assert_eq!(parse_size("1GB"), Ok(1_000_000_000));
+        for wrong in ["64", "B", "-1B", "0.5B", "3 apples"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_formatted_parses_back() {
+        for text in ["500ms", "3s", "1.5s", "7d", "90s", "20m", "36h"] {
+            let duration = parse_duration(text).unwrap();
+            assert_eq!(parse_duration(&format_duration(duration)), Ok(duration), "{text}");
+        }
+        assert_eq!(format_size(2 << 20), "2MiB");
+        assert_eq!(format_size(64), "64B");
+    }
+}

@@ -1,0 +1,271 @@
+//! The plan: what a scenario means. Every moment is fixed (seeds included) before anything starts, so that the same
+//! plan can be run against several subjects, written to `plan.json`, and judged again later.
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that a run needs to know. Times count from the start of the timeline; in JSON they are microseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The scenario's name.
+    pub name: String,
+    /// Its story in one sentence.
+    pub about: String,
+    /// Threads of `field-reports.md`, such as `nanomq#1873`.
+    pub reproduces: Vec<String>,
+    /// What every random choice was derived from.
+    pub seed: u64,
+    /// The folder that relative paths in the scenario are relative to.
+    pub directory: PathBuf,
+    /// Where it shall run, as asked for.
+    pub environment: EnvironmentKind,
+    /// Image of the remote broker, for environments with images.
+    pub remote_image: Option<String>,
+    /// The bridges under test, in the order they are tried.
+    pub subjects: Vec<SubjectPlan>,
+    /// What is published; the index in this list is the load's identity in payloads and in the history.
+    pub loads: Vec<Load>,
+    /// What is done to the link and to the processes, ordered by time.
+    pub faults: Vec<Fault>,
+    /// When the last publish or fault is over.
+    #[serde(with = "micros")]
+    pub end: Duration,
+    /// How long to wait after `end` for what is still on its way, at most.
+    #[serde(with = "micros")]
+    pub settle: Duration,
+    /// What the run must show to pass.
+    pub expect: Expectation,
+}
+
+/// Where a plan runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EnvironmentKind {
+    /// The best one that answers.
+    Auto,
+    /// Child processes and a fault proxy on loopback.
+    Local,
+    /// Network namespaces.
+    Netns,
+    /// Containers.
+    Docker,
+}
+
+/// A bridge under test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubjectPlan {
+    /// How it is shown: the kind, or kind and number where a kind is there twice.
+    pub name: String,
+    /// Which bridge.
+    pub kind: SubjectKind,
+    /// Its image, for environments with images.
+    pub image: Option<String>,
+    /// A configuration of its own that the user gave, instead of the generated one.
+    pub config: Option<PathBuf>,
+    /// Worker threads, where the kind has that setting (NanoMQ's `-n`).
+    pub workers: Option<u32>,
+    /// Lines of the subject's own configuration language, added to what is generated; such as
+    /// `max_queued_messages: 100` for mosquitto.
+    pub settings: std::collections::BTreeMap<String, String>,
+}
+
+/// The bridges that the laboratory knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SubjectKind {
+    /// This executable.
+    MqttBridge,
+    /// mosquitto's own bridge, from PATH.
+    Mosquitto,
+    /// NanoMQ.
+    Nanomq,
+}
+
+/// One load entry: one publisher connection, one topic, one sequence 0, 1, 2...
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// Topic Name, the same on both sides.
+    pub topic: String,
+    /// QoS of the PUBLISHes and of the forward.
+    pub qos: u8,
+    /// Messages per second.
+    pub qps: f64,
+    /// Payload size in bytes.
+    pub payload: usize,
+    /// On which side it is published.
+    pub via: Via,
+    /// When it is published: disjoint windows in order.
+    pub windows: Vec<Window>,
+}
+
+/// A span of time in which a load is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// The first message is intended now.
+    #[serde(with = "micros")]
+    pub start: Duration,
+    /// No message is intended now or later.
+    #[serde(with = "micros")]
+    pub end: Duration,
+}
+
+/// The side a load is published on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// At the bridge's listener; received at the remote.
+    #[default]
+    Bridge,
+    /// At the remote; received at the bridge's listener.
+    Remote,
+}
+
+/// One fault with both its moments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fault {
+    /// What is done.
+    pub kind: FaultKind,
+    /// To whom.
+    pub on: Side,
+    /// When it begins.
+    #[serde(with = "micros")]
+    pub start: Duration,
+    /// When it is healed; equal to `start` for what has no duration.
+    #[serde(with = "micros")]
+    pub end: Duration,
+}
+
+/// The faults that an environment may offer (`network-faults.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// Silence and no name: established connections stall, new ones find nobody.
+    Disconnect,
+    /// Silence: established connections stall, new ones time out.
+    Cut,
+    /// Established connections are reset; new ones are reset while it lasts.
+    Reset,
+    /// Established connections stay; new ones are refused.
+    Refuse,
+    /// The remote's process stands still: connections succeed and hang.
+    Pause,
+    /// SIGKILL, started again when the fault ends.
+    Kill,
+    /// SIGTERM, and started again at once.
+    Restart,
+}
+
+/// Whom a fault is done to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The link to the remote, or the remote.
+    Remote,
+    /// The subject.
+    Bridge,
+}
+
+/// What a run must show to pass. `None`: counted, not judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// Acknowledged messages that may be lost.
+    pub lost: Option<u64>,
+    /// Duplicates allowed at effective QoS 1.
+    pub duplicated_qos1: Option<u64>,
+    /// Duplicates allowed at effective QoS 2.
+    pub duplicated_qos2: Option<u64>,
+    /// Messages that may arrive below the highest sequence already received of their load.
+    pub out_of_order: Option<u64>,
+    /// How long after the last heal the backlog may take.
+    #[serde(with = "optional_micros")]
+    pub drained_within: Option<Duration>,
+    /// How long after the last heal the first delivery may take.
+    #[serde(with = "optional_micros")]
+    pub first_delivery_within: Option<Duration>,
+}
+
+impl Load {
+    /// How many messages are intended.
+    pub fn count(&self) -> u64 {
+        self.windows.iter().map(|window| self.in_window(window)).sum()
+    }
+
+    /// When message `sequence` is intended; `None` from [`count`](Self::count) on. Computed from the index, not by
+    /// adding intervals, so that no error grows.
+    pub fn intended(&self, sequence: u64) -> Option<Duration> {
+        let mut first = 0;
+        for window in &self.windows {
+            let count = self.in_window(window);
+            if sequence < first + count {
+                return Some(window.start + Duration::from_secs_f64((sequence - first) as f64 / self.qps));
+            }
+            first += count;
+        }
+        None
+    }
+
+    fn in_window(&self, window: &Window) -> u64 {
+        // A hair less than one interval must not make a message more: 130 s at 9/s are 1170, not 1171.
+        ((window.end - window.start).as_secs_f64() * self.qps - 1e-6).ceil().max(0.0) as u64
+    }
+}
+
+impl Plan {
+    /// Messages intended in all.
+    pub fn intended(&self) -> u64 {
+        self.loads.iter().map(Load::count).sum()
+    }
+}
+
+mod micros {
+    use super::Duration;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(value.as_micros() as u64)
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_micros)
+    }
+}
+
+mod optional_micros {
+    use super::Duration;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(|value| value.as_micros() as u64).serialize(serializer)
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_micros))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(qps: f64, windows: &[(u64, u64)]) -> Load {
+        let window =
+            |&(start, end): &(u64, u64)| Window { start: Duration::from_secs(start), end: Duration::from_secs(end) };
+        Load {
+            topic: "t".into(),
+            qos: 1,
+            qps,
+            payload: 64,
+            via: Via::Bridge,
+            windows: windows.iter().map(window).collect(),
+        }
+    }
+
+    #[test]
+    fn a_rate_and_its_windows_fix_every_moment() {
+        assert_eq!(load(9.0, &[(0, 130)]).count(), 1170);
+        let twice = load(5.0, &[(0, 2), (10, 12)]);
+        assert_eq!(twice.count(), 20);
+        assert_eq!(twice.intended(9), Some(Duration::from_millis(1800)));
+        assert_eq!(twice.intended(10), Some(Duration::from_secs(10)));
+        assert_eq!(twice.intended(20), None);
+    }
+}
