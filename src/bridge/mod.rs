@@ -1,4 +1,7 @@
 //! The bridge.
+pub mod config;
+pub mod core;
+pub mod delivery;
 pub mod message;
 pub mod topic;
 pub mod units;
