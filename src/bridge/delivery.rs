@@ -220,11 +220,13 @@ pub enum Write {
 /// A message to be stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Store {
+    /// Its place in the order of arrival; given by the cache's writer.
+    pub seq: Seq,
     /// The message.
     pub message: Arc<Message>,
     /// When it arrived.
     pub received_at: Time,
-    /// Where it goes.
+    /// Where it goes; with none of them, and no identifier to record, nothing is written.
     pub deliveries: Vec<NewDelivery>,
     /// QoS 2 of a session that outlives its connection: whose it is, and its Packet Identifier.
     pub received_id: Option<(Origin, u16)>,

@@ -1,4 +1,5 @@
 //! The bridge.
+pub mod cache;
 pub mod config;
 pub mod core;
 pub mod delivery;

@@ -37,7 +37,7 @@ impl Forwarder {
             self.intake.handle_stored(ticket, Ok(()));
             return self.send_replies(now);
         }
-        let store = Store { message, received_at: now, deliveries, received_id };
+        let store = Store { seq: Seq::default(), message, received_at: now, deliveries, received_id };
         self.write(Write::Store(Box::new(store)), After::Stored(ticket), now);
     }
 
