@@ -237,6 +237,7 @@ pub struct Forwarder {
     attempts: u32,
     effects: VecDeque<Effect>,
     suspect: Option<Suspect>,
+    taken: u64,
     /// What has been counted.
     pub statistics: Statistics,
 }
@@ -304,6 +305,7 @@ impl Forwarder {
             attempts: 0,
             effects: VecDeque::new(),
             suspect: None,
+            taken: 0,
             statistics: Statistics::default(),
             settings,
         }
@@ -319,6 +321,16 @@ impl Forwarder {
     /// Deliveries that have left the ring and are not done with.
     pub fn in_flight(&self) -> usize {
         self.window.len() + self.head.len() + self.again.len() + self.unwritten.len()
+    }
+
+    /// Deliveries taken from the ring so far.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Whether a TCP connection is in use.
+    pub fn has_connection(&self) -> bool {
+        matches!(self.state, State::Handshake { .. } | State::Connected(_))
     }
 
     /// Whether a CONNACK with success stands.

@@ -39,6 +39,7 @@ impl Forwarder {
             return first.and_then(|seq| self.head.remove(&seq));
         }
         let delivery = ring.take()?;
+        self.taken += 1;
         let qos = delivery.qos;
         Some(InFlight { delivery, qos, packet_id: 0, phase: Phase::Ready, sent: false, dup: false })
     }
