@@ -3,3 +3,4 @@
 pub mod history;
 pub mod identity;
 pub mod plan;
+pub mod spec;
