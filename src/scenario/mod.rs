@@ -5,7 +5,9 @@ pub mod history;
 pub mod identity;
 pub mod ledger;
 pub mod plan;
+pub mod report;
 pub mod schedule;
 pub mod spec;
 #[cfg(test)]
 mod story;
+pub mod verdict;

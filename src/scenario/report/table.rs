@@ -1,0 +1,311 @@
+//! The report in a terminal: readable at 80 columns, without colour, and on a light background.
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
+
+use super::model::{LostRange, Percentiles, Report, SubjectReport, Totals, Verdict};
+use super::timeline;
+use crate::scenario::plan::Via;
+
+/// Lost ranges that are shown; all of them are in `report.json`.
+const RANGES: usize = 12;
+const INDENT: &str = "  ";
+
+/// The report as text of at most `width` columns, with ANSI colours or without.
+pub fn render(report: &Report, width: usize, colour: bool) -> String {
+    let paint = Paint { width: width.max(40), colour };
+    let mut lines = paint.head(report);
+    for subject in &report.subjects {
+        lines.push(String::new());
+        lines.extend(paint.subject(subject));
+    }
+    lines.push(String::new());
+    let longest = report.subjects.iter().map(|subject| subject.name.chars().count()).max().unwrap_or(0);
+    for subject in &report.subjects {
+        lines.extend(paint.verdict(subject, longest));
+    }
+    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+#[derive(Clone, Copy)]
+struct Paint {
+    width: usize,
+    colour: bool,
+}
+
+impl Paint {
+    fn head(self, report: &Report) -> Vec<String> {
+        let facts = [
+            format!("in {}", report.environment),
+            format!("remote {}", report.remote),
+            format!("seed {}", report.seed),
+        ];
+        let mut lines = wrap(&format!("{}: {}", report.scenario, facts.join(", ")), self.width, "");
+        if let Some(first) = lines.first_mut() {
+            *first = first.replacen(&report.scenario, &self.bold(&report.scenario), 1);
+        }
+        lines.extend(wrap(&report.about, self.width, ""));
+        for approximated in &report.approximated {
+            lines.extend(wrap(&format!("approximated: {approximated}"), self.width, INDENT));
+        }
+        lines
+    }
+
+    fn subject(self, subject: &SubjectReport) -> Vec<String> {
+        let rule = "─".repeat(self.width.saturating_sub(subject.name.len() + subject.version.len() + 2));
+        let mut lines = vec![format!("{} {} {rule}", self.bold(&subject.name), subject.version)];
+        lines.extend(self.messages(subject));
+        lines.extend(self.lost(subject));
+        lines.push(String::new());
+        lines.extend(self.latency(subject));
+        if let Some(recovery) = recovery(subject) {
+            lines.push(String::new());
+            lines.extend(wrap(&recovery, self.width, INDENT));
+        }
+        let timeline = timeline::lines(&subject.timeline, self.width);
+        if !timeline.is_empty() {
+            lines.push(String::new());
+            lines.extend(timeline);
+        }
+        // An inconclusive verdict names its doubts itself.
+        if subject.verdict == Verdict::Fail && !subject.doubts.is_empty() {
+            lines.push(String::new());
+            lines.extend(subject.doubts.iter().flat_map(|doubt| wrap(&format!("doubt: {doubt}"), self.width, INDENT)));
+        }
+        lines
+    }
+
+    /// The table per topic, with the rarer classes where there are any; in a table of their own where they do not fit.
+    fn messages(self, subject: &SubjectReport) -> Vec<String> {
+        let always: Vec<Column> = COLUMNS.iter().filter(|column| column.always).copied().collect();
+        let rarely = COLUMNS.iter().filter(|column| !column.always && (column.of)(&subject.totals) > 0);
+        let rarely: Vec<Column> = rarely.copied().collect();
+        let together: Vec<Column> = always.iter().chain(&rarely).copied().collect();
+        if self.natural_width(subject, &together) <= self.width {
+            return self.counts(subject, &together);
+        }
+        let mut lines = self.counts(subject, &always);
+        lines.push(String::new());
+        lines.extend(self.counts(subject, &rarely));
+        lines
+    }
+
+    fn natural_width(self, subject: &SubjectReport, columns: &[Column]) -> usize {
+        let topics = subject
+            .topics
+            .iter()
+            .map(|topic| topic.topic.chars().count() + if topic.via == Via::Remote { 14 } else { 0 });
+        let topic = topics.max().unwrap_or(0).max(5);
+        let headers = columns.iter().flat_map(|column| column.header.lines().map(str::len).max());
+        topic + 3 + headers.map(|header| header.max(5) + 2).sum::<usize>() + 2
+    }
+
+    fn counts(self, subject: &SubjectReport, columns: &[Column]) -> Vec<String> {
+        let mut table = self.table();
+        let right = |text: &str| Cell::new(text).set_alignment(CellAlignment::Right);
+        let header = columns.iter().map(|column| right(column.header));
+        table.set_header([Cell::new("topic"), right("QoS")].into_iter().chain(header));
+        let row = |name: String, qos: String, totals: &Totals, bad_twice: bool, bold: bool| {
+            let number = |column: &Column| {
+                let count = (column.of)(totals);
+                let mut cell = match column.header {
+                    "sent" if count != totals.intended => right(&format!("{count}/{}", totals.intended)),
+                    _ => right(&count.to_string()),
+                };
+                let bad = column.bad && (bad_twice || column.header != "duplicated");
+                if bad && count > 0 {
+                    cell = cell.fg(Color::Red).add_attribute(Attribute::Bold);
+                }
+                if bold { cell.add_attribute(Attribute::Bold) } else { cell }
+            };
+            let numbers: Vec<Cell> = columns.iter().map(number).collect();
+            let name = if bold { Cell::new(name).add_attribute(Attribute::Bold) } else { Cell::new(name) };
+            [name, right(&qos)].into_iter().chain(numbers).collect::<Vec<Cell>>()
+        };
+        for topic in &subject.topics {
+            let name = match topic.via {
+                Via::Bridge => topic.topic.clone(),
+                Via::Remote => format!("{} (from remote)", topic.topic),
+            };
+            table.add_row(row(name, topic.qos.to_string(), &topic.totals, topic.qos == 2, false));
+        }
+        let several = subject.topics.len() > 1;
+        if several {
+            let bad_twice = subject.topics.iter().any(|topic| topic.qos == 2 && topic.totals.duplicated > 0);
+            table.add_row(row("total".to_owned(), String::new(), &subject.totals, bad_twice, true));
+        }
+        let mut lines: Vec<String> = table.lines().collect();
+        // The table's own rules are between all rows or none.
+        if let Some(rule) = lines.iter().find(|line| line.starts_with('─')).cloned().filter(|_| several) {
+            lines.insert(lines.len() - 1, rule);
+        }
+        lines
+    }
+
+    fn lost(self, subject: &SubjectReport) -> Vec<String> {
+        let ranges = subject.topics.iter().flat_map(|topic| topic.lost_ranges.iter().map(move |range| (topic, range)));
+        let count = ranges.clone().count();
+        if count == 0 {
+            return Vec::new();
+        }
+        let mut lines = vec![String::new(), self.red("lost")];
+        for (topic, range) in ranges.take(RANGES) {
+            lines.extend(wrap(&format!("{INDENT}{} {}", topic.topic, lost_range(range)), self.width, "      "));
+        }
+        if count > RANGES {
+            lines.push(format!("{INDENT}and {} more ranges, in report.json", count - RANGES));
+        }
+        lines
+    }
+
+    fn latency(self, subject: &SubjectReport) -> Vec<String> {
+        let latency = &subject.latency_ms;
+        let faults = !subject.timeline.faults.is_empty();
+        let phases = [
+            (if faults { "before the fault" } else { "all" }, latency.before),
+            ("during", latency.during),
+            ("after the heal", latency.after),
+        ];
+        if phases.iter().all(|(_, percentiles)| percentiles.is_none()) {
+            return Vec::new();
+        }
+        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        let mut table = self.table();
+        let header = ["p50", "p95", "p99", "max"].map(|header| right(header.to_owned()));
+        table.set_header([Cell::new("latency, from the intended moment")].into_iter().chain(header));
+        for (name, percentiles) in phases {
+            let Some(Percentiles { p50, p95, p99, max }) = percentiles else { continue };
+            let cells = [p50, p95, p99, max].map(|millis| right(duration(millis)));
+            table.add_row([Cell::new(name)].into_iter().chain(cells));
+        }
+        table.lines().collect()
+    }
+
+    fn verdict(self, subject: &SubjectReport, longest: usize) -> Vec<String> {
+        let verdict = subject.verdict.name();
+        let name = format!("{:longest$}", subject.name);
+        let indent = " ".repeat(name.chars().count().min(20) + 2);
+        let mut lines = wrap(&format!("{name}  {verdict}  {}", subject.summary), self.width, &indent);
+        if let Some(first) = lines.first_mut() {
+            let painted = match subject.verdict {
+                Verdict::Pass => self.green(verdict),
+                Verdict::Fail => self.red(verdict),
+                Verdict::Inconclusive => self.magenta(verdict),
+            };
+            *first = first.replacen(&format!("  {verdict}"), &format!("  {painted}"), 1);
+        }
+        lines
+    }
+
+    fn table(self) -> Table {
+        let mut table = Table::new();
+        table.load_preset("     ─            ").set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(u16::try_from(self.width).unwrap_or(u16::MAX));
+        if self.colour {
+            table.enforce_styling()
+        } else {
+            table.force_no_tty()
+        };
+        table
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.ansi("1", text)
+    }
+    fn red(self, text: &str) -> String {
+        self.ansi("1;31", text)
+    }
+    fn green(self, text: &str) -> String {
+        self.ansi("1;32", text)
+    }
+    fn magenta(self, text: &str) -> String {
+        self.ansi("1;35", text)
+    }
+
+    fn ansi(self, code: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// A column of the table: its header, whether it is always shown, whether a number in it is bad news.
+#[derive(Clone, Copy)]
+struct Column {
+    header: &'static str,
+    of: fn(&Totals) -> u64,
+    always: bool,
+    bad: bool,
+}
+
+const fn column(header: &'static str, of: fn(&Totals) -> u64, always: bool, bad: bool) -> Column {
+    Column { header, of, always, bad }
+}
+
+const COLUMNS: [Column; 11] = [
+    column("sent", |totals| totals.sent, true, false),
+    column("acknowledged", |totals| totals.acknowledged, true, false),
+    column("received", |totals| totals.received, true, false),
+    column("lost", |totals| totals.lost, true, true),
+    column("duplicated", |totals| totals.duplicated, true, true),
+    column("out of\norder", |totals| totals.out_of_order, true, true),
+    column("refused", |totals| totals.refused, false, false),
+    column("unac-\nknowledged", |totals| totals.unacknowledged, false, false),
+    column("recovered", |totals| totals.recovered, false, false),
+    column("unexpected", |totals| totals.unexpected, false, true),
+    column("late", |totals| totals.late, false, true),
+];
+
+/// `52..416 (365), published 10.4 s to 83.2 s, during disconnect`.
+fn lost_range(range: &LostRange) -> String {
+    let [from, to] = range.published_s;
+    let what = match range.count {
+        1 => format!("{}, published at {from:.1} s", range.first),
+        count => format!("{}..{} ({count}), published {from:.1} s to {to:.1} s", range.first, range.last),
+    };
+    match range.during.is_empty() {
+        true => format!("{what}, while no fault was in force"),
+        false => format!("{what}, during {}", range.during.join(" and ")),
+    }
+}
+
+fn recovery(subject: &SubjectReport) -> Option<String> {
+    let recovery = subject.recovery_ms;
+    let first = recovery.first_delivery?;
+    let drained = match recovery.drained {
+        Some(_) if recovery.backlog == 0 => "no backlog".to_owned(),
+        Some(drained) => format!("backlog of {} drained after {}", recovery.backlog, duration(drained)),
+        None => format!("backlog never drained: only {} of it arrived", recovery.backlog),
+    };
+    Some(format!("after the heal: first delivery after {}, {drained}", duration(first)))
+}
+
+/// Milliseconds as a person reads them.
+fn duration(millis: f64) -> String {
+    match millis {
+        m if m < 10.0 => format!("{m:.1} ms"),
+        m if m < 1000.0 => format!("{m:.0} ms"),
+        m => format!("{:.1} s", m / 1000.0),
+    }
+}
+
+/// Breaks at spaces; what follows the first line is indented. Leading spaces of the text are kept.
+fn wrap(text: &str, width: usize, indent: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = text[..text.len() - text.trim_start().len()].to_owned();
+    let mut empty = true;
+    for word in text.trim_start().split(' ') {
+        if !empty && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(std::mem::replace(&mut line, indent.to_owned()));
+            empty = true;
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        empty = false;
+    }
+    if !line.trim().is_empty() {
+        lines.push(line);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests;
