@@ -1,7 +1,7 @@
 //! The report in a terminal: readable at 80 columns, without colour, and on a light background.
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
 
-use super::model::{LostRange, Percentiles, Report, SubjectReport, Totals, Verdict};
+use super::model::{LostRange, Percentiles, Report, SubjectReport, TopicReport, Totals, Verdict};
 use super::timeline;
 use crate::scenario::plan::Via;
 
@@ -34,11 +34,11 @@ struct Paint {
 impl Paint {
     fn head(self, report: &Report) -> Vec<String> {
         let facts = [
-            format!("in {}", report.environment),
+            format!("environment {}", report.environment),
             format!("remote {}", report.remote),
             format!("seed {}", report.seed),
         ];
-        let mut lines = wrap(&format!("{}: {}", report.scenario, facts.join(", ")), self.width, "");
+        let mut lines = wrap(&format!("{}  {}", report.scenario, facts.join(", ")), self.width, "");
         if let Some(first) = lines.first_mut() {
             *first = first.replacen(&report.scenario, &self.bold(&report.scenario), 1);
         }
@@ -79,23 +79,30 @@ impl Paint {
         let rarely = COLUMNS.iter().filter(|column| !column.always && (column.of)(&subject.totals) > 0);
         let rarely: Vec<Column> = rarely.copied().collect();
         let together: Vec<Column> = always.iter().chain(&rarely).copied().collect();
-        if self.natural_width(subject, &together) <= self.width {
-            return self.counts(subject, &together);
+        let mut lines = if rarely.is_empty() || self.natural_width(subject, &together) <= self.width {
+            self.counts(subject, &together)
+        } else {
+            let mut lines = self.counts(subject, &always);
+            lines.push(String::new());
+            lines.extend(self.counts(subject, &rarely));
+            lines
+        };
+        let remote = subject.topics.iter().filter(|topic| topic.via == Via::Remote);
+        let remote: Vec<&str> = remote.map(|topic| topic.topic.as_str()).collect();
+        if !remote.is_empty() {
+            let note = format!("{}: published at the remote, received at the bridge", remote.join(", "));
+            lines.extend(wrap(&note, self.width, INDENT));
         }
-        let mut lines = self.counts(subject, &always);
-        lines.push(String::new());
-        lines.extend(self.counts(subject, &rarely));
         lines
     }
 
     fn natural_width(self, subject: &SubjectReport, columns: &[Column]) -> usize {
-        let topics = subject
-            .topics
-            .iter()
-            .map(|topic| topic.topic.chars().count() + if topic.via == Via::Remote { 14 } else { 0 });
-        let topic = topics.max().unwrap_or(0).max(5);
-        let headers = columns.iter().flat_map(|column| column.header.lines().map(str::len).max());
-        topic + 3 + headers.map(|header| header.max(5) + 2).sum::<usize>() + 2
+        let topic = subject.topics.iter().map(|topic| topic.topic.chars().count()).max().unwrap_or(0).max(5);
+        let cell = |column: &Column| {
+            let header = column.header.lines().map(str::len).max().unwrap_or(0);
+            header.max(column.cell(&subject.totals).len()) + 2
+        };
+        topic + 1 + 5 + columns.iter().map(cell).sum::<usize>()
     }
 
     fn counts(self, subject: &SubjectReport, columns: &[Column]) -> Vec<String> {
@@ -103,36 +110,26 @@ impl Paint {
         let right = |text: &str| Cell::new(text).set_alignment(CellAlignment::Right);
         let header = columns.iter().map(|column| right(column.header));
         table.set_header([Cell::new("topic"), right("QoS")].into_iter().chain(header));
-        let row = |name: String, qos: String, totals: &Totals, bad_twice: bool, bold: bool| {
+        let row = |name: String, qos: String, totals: &Totals, topics: &[TopicReport], bold: bool| {
             let number = |column: &Column| {
-                let count = (column.of)(totals);
-                let mut cell = match column.header {
-                    "sent" if count != totals.intended => right(&format!("{count}/{}", totals.intended)),
-                    _ => right(&count.to_string()),
-                };
-                let bad = column.bad && (bad_twice || column.header != "duplicated");
-                if bad && count > 0 {
-                    cell = cell.fg(Color::Red).add_attribute(Attribute::Bold);
-                }
-                if bold { cell.add_attribute(Attribute::Bold) } else { cell }
+                let bad = topics.iter().any(|topic| (column.bad)(topic.qos) && (column.of)(&topic.totals) > 0);
+                let cell = right(&column.cell(totals));
+                let cell = if bad { cell.fg(Color::Red) } else { cell };
+                if bad || bold { cell.add_attribute(Attribute::Bold) } else { cell }
             };
             let numbers: Vec<Cell> = columns.iter().map(number).collect();
             let name = if bold { Cell::new(name).add_attribute(Attribute::Bold) } else { Cell::new(name) };
             [name, right(&qos)].into_iter().chain(numbers).collect::<Vec<Cell>>()
         };
         for topic in &subject.topics {
-            let name = match topic.via {
-                Via::Bridge => topic.topic.clone(),
-                Via::Remote => format!("{} (from remote)", topic.topic),
-            };
-            table.add_row(row(name, topic.qos.to_string(), &topic.totals, topic.qos == 2, false));
+            let (name, qos, itself) = (topic.topic.clone(), topic.qos.to_string(), std::slice::from_ref(topic));
+            table.add_row(row(name, qos, &topic.totals, itself, false));
         }
         let several = subject.topics.len() > 1;
         if several {
-            let bad_twice = subject.topics.iter().any(|topic| topic.qos == 2 && topic.totals.duplicated > 0);
-            table.add_row(row("total".to_owned(), String::new(), &subject.totals, bad_twice, true));
+            table.add_row(row("total".to_owned(), String::new(), &subject.totals, &subject.topics, true));
         }
-        let mut lines: Vec<String> = table.lines().collect();
+        let mut lines = unpadded(&mut table);
         // The table's own rules are between all rows or none.
         if let Some(rule) = lines.iter().find(|line| line.starts_with('─')).cloned().filter(|_| several) {
             lines.insert(lines.len() - 1, rule);
@@ -176,7 +173,7 @@ impl Paint {
             let cells = [p50, p95, p99, max].map(|millis| right(duration(millis)));
             table.add_row([Cell::new(name)].into_iter().chain(cells));
         }
-        table.lines().collect()
+        unpadded(&mut table)
     }
 
     fn verdict(self, subject: &SubjectReport, longest: usize) -> Vec<String> {
@@ -197,7 +194,7 @@ impl Paint {
 
     fn table(self) -> Table {
         let mut table = Table::new();
-        table.load_preset("     ─            ").set_content_arrangement(ContentArrangement::Dynamic);
+        table.load_preset("     ─             ").set_content_arrangement(ContentArrangement::Dynamic);
         table.set_width(u16::try_from(self.width).unwrap_or(u16::MAX));
         if self.colour {
             table.enforce_styling()
@@ -225,32 +222,51 @@ impl Paint {
     }
 }
 
-/// A column of the table: its header, whether it is always shown, whether a number in it is bad news.
+/// A column of the table: its header, whether it is always shown, at which effective QoS a number in it is bad news.
 #[derive(Clone, Copy)]
 struct Column {
     header: &'static str,
     of: fn(&Totals) -> u64,
     always: bool,
-    bad: bool,
+    bad: fn(u8) -> bool,
 }
 
-const fn column(header: &'static str, of: fn(&Totals) -> u64, always: bool, bad: bool) -> Column {
+impl Column {
+    /// `17`, or `17/20` where fewer were sent than intended.
+    fn cell(&self, totals: &Totals) -> String {
+        let count = (self.of)(totals);
+        if self.header == "sent" && count != totals.intended {
+            return format!("{count}/{}", totals.intended);
+        }
+        count.to_string()
+    }
+}
+
+const fn column(header: &'static str, of: fn(&Totals) -> u64, always: bool, bad: fn(u8) -> bool) -> Column {
     Column { header, of, always, bad }
 }
 
 const COLUMNS: [Column; 11] = [
-    column("sent", |totals| totals.sent, true, false),
-    column("acknowledged", |totals| totals.acknowledged, true, false),
-    column("received", |totals| totals.received, true, false),
-    column("lost", |totals| totals.lost, true, true),
-    column("duplicated", |totals| totals.duplicated, true, true),
-    column("out of\norder", |totals| totals.out_of_order, true, true),
-    column("refused", |totals| totals.refused, false, false),
-    column("unac-\nknowledged", |totals| totals.unacknowledged, false, false),
-    column("recovered", |totals| totals.recovered, false, false),
-    column("unexpected", |totals| totals.unexpected, false, true),
-    column("late", |totals| totals.late, false, true),
+    column("sent", |totals| totals.sent, true, |_| false),
+    column("acknowledged", |totals| totals.acknowledged, true, |_| false),
+    column("received", |totals| totals.received, true, |_| false),
+    column("lost", |totals| totals.lost, true, |qos| qos > 0),
+    column("duplicated", |totals| totals.duplicated, true, |qos| qos == 2),
+    column("out of\norder", |totals| totals.out_of_order, true, |_| true),
+    column("refused", |totals| totals.refused, false, |_| false),
+    column("unac-\nknowledged", |totals| totals.unacknowledged, false, |_| false),
+    column("recovered", |totals| totals.recovered, false, |_| false),
+    column("unexpected", |totals| totals.unexpected, false, |_| true),
+    column("late", |totals| totals.late, false, |_| true),
 ];
+
+/// The lines of a table that begins in the first column.
+fn unpadded(table: &mut Table) -> Vec<String> {
+    if let Some(first) = table.column_mut(0) {
+        first.set_padding((0, 1));
+    }
+    table.lines().collect()
+}
 
 /// `52..416 (365), published 10.4 s to 83.2 s, during disconnect`.
 fn lost_range(range: &LostRange) -> String {
@@ -267,13 +283,20 @@ fn lost_range(range: &LostRange) -> String {
 
 fn recovery(subject: &SubjectReport) -> Option<String> {
     let recovery = subject.recovery_ms;
-    let first = recovery.first_delivery?;
-    let drained = match recovery.drained {
-        Some(_) if recovery.backlog == 0 => "no backlog".to_owned(),
-        Some(drained) => format!("backlog of {} drained after {}", recovery.backlog, duration(drained)),
-        None => format!("backlog never drained: only {} of it arrived", recovery.backlog),
-    };
-    Some(format!("after the heal: first delivery after {}, {drained}", duration(first)))
+    let first = duration(recovery.first_delivery?);
+    Some(match recovery.drained {
+        Some(_) if recovery.backlog == 0 => format!("recovery: first delivery {first} after the heal, no backlog"),
+        Some(drained) => {
+            let (backlog, drained) = (recovery.backlog, duration(drained));
+            format!("recovery: first delivery {first} and backlog of {backlog} drained {drained} after the heal")
+        }
+        None => {
+            let backlog = recovery.backlog;
+            format!(
+                "recovery: first delivery {first} after the heal; of the backlog {backlog} arrived, the others never"
+            )
+        }
+    })
 }
 
 /// Milliseconds as a person reads them.
@@ -285,8 +308,9 @@ fn duration(millis: f64) -> String {
     }
 }
 
-/// Breaks at spaces; what follows the first line is indented. Leading spaces of the text are kept.
+/// Breaks at spaces, but not within `QoS 2`; what follows the first line is indented. Leading spaces are kept.
 fn wrap(text: &str, width: usize, indent: &str) -> Vec<String> {
+    let text = text.replace("QoS ", "QoS\u{a0}");
     let mut lines: Vec<String> = Vec::new();
     let mut line = text[..text.len() - text.trim_start().len()].to_owned();
     let mut empty = true;
@@ -304,7 +328,7 @@ fn wrap(text: &str, width: usize, indent: &str) -> Vec<String> {
     if !line.trim().is_empty() {
         lines.push(line);
     }
-    lines
+    lines.into_iter().map(|line| line.replace('\u{a0}', " ")).collect()
 }
 
 #[cfg(test)]

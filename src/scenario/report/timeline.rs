@@ -136,7 +136,13 @@ mod tests {
 
     #[test]
     fn it_shows_silence_under_the_fault_and_the_burst_behind_it() {
-        insta::assert_snapshot!(lines(&cut(20), 78).join("\n"), @"");
+        insta::assert_snapshot!(lines(&cut(20), 78).join("\n"), @r#"
+received per second, highest 99
+▁▁▁▁▁▁▁▁▁▁▁▁                  ███▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
+            ├───── cut ──────┤
+               ├─┤ kill
+0 s                                                     20 s
+"#);
     }
 
     #[test]
