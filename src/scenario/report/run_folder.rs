@@ -89,3 +89,64 @@ fn history(plan: &Plan, file: &Path) -> Result<Ledger, RunFolderError> {
     }
     Ok(ledger)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::report::model::Verdict;
+    use crate::scenario::story::{Story, plan};
+    use crate::scenario::verdict;
+
+    const SCENARIO: &str = "subjects:\n  - { kind: mqtt-bridge }\n  - { kind: mosquitto }\nload:\n  - { topic: t, qps: 5 }\n\
+        timeline:\n  - { at: 0s, do: publish, for: 4s }\n  - { at: 1s, do: cut, for: 2s }\n";
+
+    /// A run of two subjects; only the first one has a history.
+    fn recorded() -> (tempfile::TempDir, Plan) {
+        let (folder, plan) = (tempfile::tempdir().unwrap(), plan(SCENARIO));
+        std::fs::write(folder.path().join(PLAN), serde_json::to_string(&plan).unwrap()).unwrap();
+        std::fs::create_dir(folder.path().join("mqtt-bridge")).unwrap();
+        let lines = Story::flawless(plan.clone()).history();
+        let lines: Vec<String> = lines.iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect();
+        std::fs::write(folder.path().join("mqtt-bridge").join(HISTORY), lines.concat()).unwrap();
+        (folder, plan)
+    }
+
+    fn append(folder: &Path, text: &str) {
+        let file = folder.join("mqtt-bridge").join(HISTORY);
+        std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + text).unwrap();
+    }
+
+    #[test]
+    fn a_recorded_history_reads_back_to_the_same_ledger() {
+        let (folder, plan) = recorded();
+        let (read_plan, ledgers) = read(folder.path()).unwrap();
+        assert_eq!(read_plan, plan);
+        assert_eq!(ledgers[0], ("mqtt-bridge".to_owned(), Story::flawless(plan.clone()).ledger()));
+        let report = verdict::report(&plan, &ledgers);
+        let verdicts: Vec<Verdict> = report.subjects.iter().map(|subject| subject.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Pass, Verdict::Inconclusive]);
+    }
+
+    #[test]
+    fn a_last_line_that_breaks_off_is_a_doubt_and_a_broken_one_before_it_an_error() {
+        let (folder, plan) = recorded();
+        append(folder.path(), "{\"t\":99");
+        let (_, ledgers) = read(folder.path()).unwrap();
+        let judged = verdict::judge(&plan, &ledgers[0].1);
+        assert_eq!(judged.verdict, Verdict::Inconclusive);
+        assert!(judged.summary.starts_with("the history breaks off in line "), "{}", judged.summary);
+        append(folder.path(), "\n{}\n");
+        let said = read(folder.path()).unwrap_err().to_string();
+        assert!(said.contains("history.jsonl:") && said.ends_with("; was it written by another version?"), "{said}");
+    }
+
+    #[test]
+    fn a_folder_without_a_plan_is_no_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = read(folder.path()).unwrap_err().to_string();
+        assert!(said.contains("plan.json: cannot be read: ") && said.contains("`replay --out DIR`"), "{said}");
+        std::fs::write(folder.path().join(PLAN), "{}").unwrap();
+        let said = read(folder.path()).unwrap_err().to_string();
+        assert!(said.contains("plan.json: missing field"), "{said}");
+    }
+}

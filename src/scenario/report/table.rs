@@ -114,7 +114,7 @@ impl Paint {
             let number = |column: &Column| {
                 let bad = topics.iter().any(|topic| (column.bad)(topic.qos) && (column.of)(&topic.totals) > 0);
                 let cell = right(&column.cell(totals));
-                let cell = if bad { cell.fg(Color::Red) } else { cell };
+                let cell = if bad { cell.fg(Color::DarkRed) } else { cell };
                 if bad || bold { cell.add_attribute(Attribute::Bold) } else { cell }
             };
             let numbers: Vec<Cell> = columns.iter().map(number).collect();

@@ -6,80 +6,75 @@ use crate::scenario::report::model::{FaultSpan, Timeline};
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// The lines of a timeline, none longer than `width`; none where nothing arrived and nothing was done.
+/// The lines of a timeline, no chart among them wider than `width`; none where nothing arrived and nothing was done.
 pub(super) fn lines(timeline: &Timeline, width: usize) -> Vec<String> {
     let last_fault = timeline.faults.iter().map(|fault| fault.end_s.ceil() as usize).max().unwrap_or(0);
     let seconds = timeline.received_per_second.len().max(last_fault);
     if seconds == 0 || width < 20 {
         return Vec::new();
     }
-    let scale = Scale::fitting(seconds, width);
-    let rates = scale.rates(&timeline.received_per_second, seconds);
+    // Wider than three columns a second, a short run would look like a bar chart.
+    let scale = Scale { seconds, columns: width.min(seconds * 3) };
+    let rates = scale.rates(&timeline.received_per_second);
     let highest = rates.iter().copied().fold(0.0, f64::max);
-    let mut lines = vec![scale.title(highest)];
-    lines.push(rates.iter().flat_map(|rate| std::iter::repeat_n(block(*rate, highest), scale.columns)).collect());
+    let peak = timeline.received_per_second.iter().max().copied().unwrap_or(0);
+    let mut lines = vec![format!("received per second, highest {peak}")];
+    lines.push(rates.iter().map(|rate| block(*rate, highest)).collect());
     let mut kinds: BTreeMap<FaultKind, Vec<&FaultSpan>> = BTreeMap::new();
     for fault in &timeline.faults {
         kinds.entry(fault.kind).or_default().push(fault);
     }
-    let length = rates.len() * scale.columns;
-    for (kind, faults) in kinds {
-        lines.push(marks(kind, &faults, scale, length, width));
-    }
-    lines.push(axis(scale, length));
+    lines.extend(kinds.into_iter().map(|(kind, faults)| marks(kind, &faults, scale, width)));
+    let end = format!("{seconds} s");
+    lines.push(format!("0 s{end:>width$}", width = scale.columns.saturating_sub(3).max(end.len() + 1)));
     lines
 }
 
-/// Either several columns for a second, or several seconds in a column.
+/// So many seconds in so many columns.
 #[derive(Clone, Copy)]
 struct Scale {
-    columns: usize,
     seconds: usize,
+    columns: usize,
 }
 
 impl Scale {
-    fn fitting(seconds: usize, width: usize) -> Self {
-        if seconds <= width {
-            // Wider than this, a short run would look like a bar chart.
-            return Self { columns: (width / seconds).min(3), seconds: 1 };
-        }
-        Self { columns: 1, seconds: seconds.div_ceil(width) }
+    /// The mean rate in each column.
+    fn rates(self, received: &[u32]) -> Vec<f64> {
+        let wide = self.seconds as f64 / self.columns as f64;
+        let rate = |column: usize| {
+            let (from, to) = (column as f64 * wide, (column + 1) as f64 * wide);
+            let touched = from.floor() as usize..(to.ceil() as usize).min(received.len());
+            let part = |second: usize| (to.min(second as f64 + 1.0) - from.max(second as f64)).max(0.0);
+            touched.map(|second| f64::from(received[second]) * part(second)).sum::<f64>() / wide
+        };
+        (0..self.columns).map(rate).collect()
     }
 
-    fn rates(self, received: &[u32], seconds: usize) -> Vec<f64> {
-        let second = |second: usize| f64::from(received.get(second).copied().unwrap_or(0));
-        let bins = (0..seconds).step_by(self.seconds);
-        bins.map(|from| (from..from + self.seconds).map(second).sum::<f64>() / self.seconds as f64).collect()
-    }
-
-    fn title(self, highest: f64) -> String {
-        let averaged = if self.seconds > 1 { format!(", each column {} s", self.seconds) } else { String::new() };
-        format!("received per second, highest {highest:.0}{averaged}")
-    }
-
-    fn column(self, second: f64) -> usize {
-        (second / self.seconds as f64 * self.columns as f64).floor() as usize
+    /// Where a moment stands, in columns.
+    fn column(self, second: f64) -> f64 {
+        second * self.columns as f64 / self.seconds as f64
     }
 }
 
 /// Blank for nothing at all: silence must be seen, and so must a single message beside a thousand.
 fn block(rate: f64, highest: f64) -> char {
-    if rate <= 0.0 {
+    if rate <= 1e-9 {
         return ' ';
     }
     BLOCKS[((rate / highest * BLOCKS.len() as f64).ceil() as usize).clamp(1, BLOCKS.len()) - 1]
 }
 
 /// One kind of fault: `├── cut ──┤` where there is room for it, and `▲` for what is short.
-fn marks(kind: FaultKind, faults: &[&FaultSpan], scale: Scale, length: usize, width: usize) -> String {
-    let name = kind.name();
+fn marks(kind: FaultKind, faults: &[&FaultSpan], scale: Scale, width: usize) -> String {
+    let (name, length) = (kind.name(), scale.columns);
     let mut row = vec![' '; length];
     let mut named = false;
     for fault in faults {
-        let from = scale.column(fault.start_s).min(length - 1);
-        let to = scale.column(fault.end_s).saturating_sub(1).clamp(from, length - 1);
+        // Only the columns that it fills, so that it ends where the blocks begin again.
+        let from = scale.column(fault.start_s).ceil() as usize;
+        let to = (scale.column(fault.end_s).floor() as usize).saturating_sub(1).min(length - 1);
         if to < from + 2 {
-            row[from] = '▲';
+            row[(scale.column(fault.start_s) as usize).min(length - 1)] = '▲';
             continue;
         }
         row[from..=to].fill('─');
@@ -104,11 +99,6 @@ fn marks(kind: FaultKind, faults: &[&FaultSpan], scale: Scale, length: usize, wi
         }
     }
     row
-}
-
-fn axis(scale: Scale, length: usize) -> String {
-    let end = format!("{} s", length / scale.columns * scale.seconds);
-    format!("0 s{end:>width$}", width = length.saturating_sub(3).max(end.len() + 1))
 }
 
 #[cfg(test)]
