@@ -14,7 +14,7 @@ pub(super) fn lines(timeline: &Timeline, width: usize) -> Vec<String> {
         return Vec::new();
     }
     // Wider than three columns a second, a short run would look like a bar chart.
-    let scale = Scale { seconds, columns: width.min(seconds * 3) };
+    let scale = Scale { seconds, columns: width.min(seconds.saturating_mul(3)) };
     let rates = scale.rates(&timeline.received_per_second);
     let highest = rates.iter().copied().fold(0.0, f64::max);
     let peak = timeline.received_per_second.iter().max().copied().unwrap_or(0);

@@ -1,7 +1,7 @@
 //! The verdict: a plan and a ledger in, a report out; pure, so that a recorded run can be judged again.
 //!
-//! Every message is in one class ([`tally`]), every expectation is a check with three values ([`checks`]), and doubts
-//! are weighed against what they could explain ([`doubts`]). Together: **fail** where a check failed; else
+//! Every message is in one class (`tally`), every expectation is a check with three values (`checks`), and doubts
+//! are weighed against what they could explain (`doubts`). Together: **fail** where a check failed; else
 //! **inconclusive** where a check could not be concluded or there is a doubt; else **pass**.
 mod checks;
 mod doubts;
