@@ -58,21 +58,13 @@ impl Paint {
         let mut lines = vec![format!("{} {} {rule}", self.bold(&subject.name), subject.version)];
         lines.extend(self.messages(subject));
         lines.extend(self.lost(subject));
-        lines.push(String::new());
-        lines.extend(self.latency(subject));
-        if let Some(recovery) = recovery(subject) {
-            lines.push(String::new());
-            lines.extend(wrap(&recovery, self.width, INDENT));
-        }
+        let recovery = recovery(subject).map(|recovery| wrap(&recovery, self.width, INDENT));
         let timeline = timeline::lines(&subject.timeline, self.width);
-        if !timeline.is_empty() {
-            lines.push(String::new());
-            lines.extend(timeline);
-        }
-        // An inconclusive verdict names its doubts itself.
-        if subject.verdict == Verdict::Fail && !subject.doubts.is_empty() {
-            lines.push(String::new());
-            lines.extend(subject.doubts.iter().flat_map(|doubt| wrap(&format!("doubt: {doubt}"), self.width, INDENT)));
+        for part in [self.latency(subject), recovery.unwrap_or_default(), timeline, self.open(subject)] {
+            if !part.is_empty() {
+                lines.push(String::new());
+                lines.extend(part);
+            }
         }
         lines
     }
@@ -91,6 +83,15 @@ impl Paint {
             lines.push(format!("{INDENT}and {} more ranges, in report.json", count - RANGES));
         }
         lines
+    }
+
+    /// What the verdict's line leaves out: a failure's doubts, and the checks that a doubt leaves open.
+    fn open(self, subject: &SubjectReport) -> Vec<String> {
+        let doubts = subject.doubts.iter().filter(|_| subject.verdict == Verdict::Fail);
+        let doubts = doubts.map(|doubt| format!("doubt: {doubt}"));
+        let open = subject.checks.iter().filter(|check| check.verdict == Verdict::Inconclusive);
+        let open = open.map(|check| format!("open: {}: {}", check.name, check.observed));
+        doubts.chain(open).flat_map(|line| wrap(&line, self.width, INDENT)).collect()
     }
 
     fn latency(self, subject: &SubjectReport) -> Vec<String> {

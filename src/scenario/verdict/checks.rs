@@ -111,41 +111,52 @@ fn unexpected(evidence: &Evidence<'_>) -> Option<Check> {
 }
 
 fn drained(evidence: &Evidence<'_>) -> Option<Check> {
-    let limit = evidence.plan.expect.drained_within?;
-    let conclude = |verdict, observed: String| Some(check("drained within", verdict, &after_heal(limit), observed));
-    let Some(backlog) = evidence.backlog else {
-        return conclude(Verdict::Inconclusive, "no fault was healed".to_owned());
-    };
-    let doubt = evidence.plan.loads.iter().find_map(|load| evidence.doubts.explain_missing(load));
-    let (failed, observed) = match backlog.recovery.drained {
-        _ if backlog.missing > 0 => {
-            (true, format!("never: {} of {} messages are missing", backlog.missing, backlog.promised))
+    after_heal(evidence, "drained within", evidence.plan.expect.drained_within?, |backlog| {
+        match backlog.recovery.drained {
+            Some(millis) => Seen::After(millis),
+            None if backlog.missing > 0 => {
+                Seen::Never(format!("never: {} of {} messages are missing", backlog.missing, backlog.promised))
+            }
+            None => Seen::NothingToSee("nothing was promised before the heal"),
         }
-        None => return conclude(Verdict::Inconclusive, "nothing was promised before the heal".to_owned()),
-        Some(millis) => (millis > limit.as_secs_f64() * 1000.0, format!("{:.3} s", millis / 1000.0)),
-    };
-    match doubt {
-        Some(why) if failed => conclude(Verdict::Inconclusive, format!("{observed}, but {why}")),
-        _ => conclude(if failed { Verdict::Fail } else { Verdict::Pass }, observed),
-    }
+    })
 }
 
 fn first_delivery(evidence: &Evidence<'_>) -> Option<Check> {
     let limit = evidence.plan.expect.first_delivery_within?;
-    let conclude =
-        |verdict, observed: String| Some(check("first delivery within", verdict, &after_heal(limit), observed));
-    let Some(backlog) = evidence.backlog else {
-        return conclude(Verdict::Inconclusive, "no fault was healed".to_owned());
+    after_heal(evidence, "first delivery within", limit, |backlog| match backlog.recovery.first_delivery {
+        Some(millis) => Seen::After(millis),
+        None if backlog.missing > 0 => Seen::Never("nothing arrived after the heal".to_owned()),
+        None => Seen::NothingToSee("there was nothing to deliver after the heal"),
+    })
+}
+
+/// What was seen after the last heal of something that had to happen then.
+enum Seen {
+    /// It happened after so many milliseconds.
+    After(f64),
+    /// It did not happen.
+    Never(String),
+    /// It could not happen.
+    NothingToSee(&'static str),
+}
+
+fn after_heal(evidence: &Evidence<'_>, name: &str, limit: Duration, seen: fn(&Backlog) -> Seen) -> Option<Check> {
+    let (verdict, observed) = match evidence.backlog.as_ref().map(seen) {
+        None => (Verdict::Inconclusive, "no fault was healed".to_owned()),
+        Some(Seen::NothingToSee(why)) => (Verdict::Inconclusive, why.to_owned()),
+        Some(Seen::Never(what)) => (Verdict::Fail, what),
+        Some(Seen::After(millis)) => {
+            let in_time = millis <= limit.as_secs_f64() * 1000.0;
+            (if in_time { Verdict::Pass } else { Verdict::Fail }, format!("{:.3} s", millis / 1000.0))
+        }
     };
-    let doubt = evidence.plan.loads.iter().find_map(|load| evidence.doubts.explain_missing(load));
-    let (failed, observed) = match backlog.recovery.first_delivery {
-        Some(millis) => (millis > limit.as_secs_f64() * 1000.0, format!("{:.3} s", millis / 1000.0)),
-        None if backlog.missing > 0 => (true, "nothing arrived after the heal".to_owned()),
-        None => return conclude(Verdict::Inconclusive, "there was nothing to deliver after the heal".to_owned()),
-    };
-    match doubt {
-        Some(why) if failed => conclude(Verdict::Inconclusive, format!("{observed}, but {why}")),
-        _ => conclude(if failed { Verdict::Fail } else { Verdict::Pass }, observed),
+    let expected = format!("{} of the heal", format_duration(limit));
+    match evidence.plan.loads.iter().find_map(|load| evidence.doubts.explain_missing(load)) {
+        Some(why) if verdict == Verdict::Fail => {
+            Some(check(name, Verdict::Inconclusive, &expected, format!("{observed}, but {why}")))
+        }
+        _ => Some(check(name, verdict, &expected, observed)),
     }
 }
 
@@ -169,8 +180,4 @@ fn process(facts: &Facts) -> Option<Check> {
 
 fn check(name: &str, verdict: Verdict, expected: &str, observed: String) -> Check {
     Check { name: name.to_owned(), verdict, expected: expected.to_owned(), observed }
-}
-
-fn after_heal(limit: Duration) -> String {
-    format!("{} of the heal", format_duration(limit))
 }

@@ -22,12 +22,10 @@ pub(super) fn summary(
             said.map(|check| failed(check, topics)).collect::<Vec<_>>().join("; ")
         }
         Verdict::Inconclusive => {
-            let open = checks.iter().filter(|check| check.verdict == Verdict::Inconclusive);
+            // Where there are doubts, checks are open because of them.
+            let open = checks.iter().filter(|check| check.verdict == Verdict::Inconclusive && doubts.is_empty());
             let open = open.map(|check| format!("{}: {}", check.name, check.observed));
-            let mut said = doubts.to_vec();
-            // Most open checks repeat a doubt.
-            said.extend(open.filter(|open| !doubts.iter().any(|doubt| open.contains(doubt.as_str()))));
-            said.join("; ")
+            doubts.iter().cloned().chain(open).collect::<Vec<_>>().join("; ")
         }
     }
 }

@@ -238,9 +238,9 @@ fn messages_that_were_never_sent_are_a_doubt() {
 #[test]
 fn nothing_sent_at_all() {
     let is = |event: &Event| matches!(event, Event::Sent { .. } | Event::Acknowledged { .. } | Event::Received { .. });
-    let (verdict, said) = verdict(flawless().without(is));
-    assert_eq!(verdict, Inconclusive);
-    assert!(said.starts_with("nothing was sent on one; ") && said.contains("lost: nothing was acknowledged"), "{said}");
+    let report = judged(flawless().without(is));
+    assert_eq!((report.verdict, check(&report, "lost")), (Inconclusive, (Inconclusive, "nothing was acknowledged")));
+    assert!(report.summary.starts_with("nothing was sent on one; nothing was sent on two; "), "{}", report.summary);
 }
 
 #[test]

@@ -124,6 +124,20 @@ mosquitto    FAIL  lost 36 of 199 acknowledged messages (test1 27..60, test1 90,
 }
 
 #[test]
+fn an_interrupted_run() {
+    let story = flawless().never_received(0, 27..=60).without(|event| matches!(event, Event::Settled { .. }));
+    let text = render(&report(vec![("mqtt-bridge", story.and(at(24_900, Event::Interrupted)))]), 80, false);
+    let from = text.find("open: ").unwrap();
+    insta::assert_snapshot!(&text[from..], @r#"
+open: lost: 34, but interrupted at 24.9 s
+open: drained within: never: 34 of 120 messages are missing, but interrupted at
+  24.9 s
+
+mqtt-bridge  INCONCLUSIVE  interrupted at 24.9 s
+"#);
+}
+
+#[test]
 fn no_line_is_too_long_and_colours_change_no_character() {
     let report = report(vec![("mqtt-bridge", flawless()), ("mosquitto", losing())]);
     for width in [60, 80, 120, 200] {
