@@ -1,4 +1,13 @@
 //! The laboratory: one YAML file says which bridge, which load and which faults; the laboratory runs it, compares what
 //! was received with what was sent, message by message, and says what was lost, duplicated or reordered.
+pub mod counters;
 pub mod history;
+pub mod identity;
+pub mod ledger;
 pub mod plan;
+pub mod report;
+pub mod schedule;
+pub mod spec;
+#[cfg(test)]
+mod story;
+pub mod verdict;

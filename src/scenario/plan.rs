@@ -26,6 +26,8 @@ pub struct Plan {
     pub subjects: Vec<SubjectPlan>,
     /// What is published; the index in this list is the load's identity in payloads and in the history.
     pub loads: Vec<Load>,
+    /// How every subject's remote leg is configured, in our words; translated for each kind.
+    pub bridge: BridgeSettings,
     /// What is done to the link and to the processes, ordered by time.
     pub faults: Vec<Fault>,
     /// When the last publish or fault is over.
@@ -80,6 +82,49 @@ pub enum SubjectKind {
     Mosquitto,
     /// NanoMQ.
     Nanomq,
+}
+
+/// The remote leg's settings, the same for every subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeSettings {
+    /// MQTT version of the remote leg: 5, or 4 for 3.1.1.
+    pub protocol: u8,
+    /// Keep Alive; whole seconds.
+    #[serde(with = "micros")]
+    pub keep_alive: Duration,
+    /// How long a connection to the remote may take to come about.
+    #[serde(with = "micros")]
+    pub connect_timeout: Duration,
+    /// How long an acknowledgement may take before the connection is given up.
+    #[serde(with = "micros")]
+    pub ack_timeout: Duration,
+    /// The first wait before a reconnect.
+    #[serde(with = "micros")]
+    pub reconnect_min: Duration,
+    /// The longest wait before a reconnect.
+    #[serde(with = "micros")]
+    pub reconnect_max: Duration,
+    /// PUBLISHes under way at once, at most.
+    pub window: u16,
+    /// Session Expiry Interval of the bridge's session at the remote; whole seconds.
+    #[serde(with = "micros")]
+    pub session_expiry: Duration,
+}
+
+/// Short waits, so that a heal is noticed soon.
+impl Default for BridgeSettings {
+    fn default() -> Self {
+        Self {
+            protocol: 5,
+            keep_alive: Duration::from_secs(3),
+            connect_timeout: Duration::from_secs(1),
+            ack_timeout: Duration::from_secs(20),
+            reconnect_min: Duration::from_millis(100),
+            reconnect_max: Duration::from_secs(1),
+            window: 100,
+            session_expiry: Duration::from_secs(7 * 86_400),
+        }
+    }
 }
 
 /// One load entry: one publisher connection, one topic, one sequence 0, 1, 2...
@@ -183,6 +228,21 @@ pub struct Expectation {
     /// How long after the last heal the first delivery may take.
     #[serde(with = "optional_micros")]
     pub first_delivery_within: Option<Duration>,
+}
+
+impl FaultKind {
+    /// As it is typed and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Disconnect => "disconnect",
+            Self::Cut => "cut",
+            Self::Reset => "reset",
+            Self::Refuse => "refuse",
+            Self::Pause => "pause",
+            Self::Kill => "kill",
+            Self::Restart => "restart",
+        }
+    }
 }
 
 impl Load {
