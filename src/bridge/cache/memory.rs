@@ -52,6 +52,7 @@ impl Memory {
     fn progress(&mut self, bridge: BridgeId, seq: Seq, step: Progress) {
         let Some((_, state)) = self.deliveries.get_mut(&(bridge, seq)) else { return };
         match (step, *state) {
+            (Progress::Sent { .. }, State::Quarantined(_)) => {}
             (Progress::Sent { packet_id }, _) => *state = State::Sent(packet_id),
             (Progress::Released { order }, State::Sent(packet_id)) => *state = State::Released(packet_id, order),
             (Progress::Released { .. }, _) => {}
@@ -176,5 +177,13 @@ impl Cache for Memory {
 
     fn close(&mut self) -> Result<(), CacheError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Memory {
+    /// Messages that are kept, whoever they go to.
+    pub(super) fn kept(&self) -> u64 {
+        self.deliveries.keys().map(|(_, seq)| seq).collect::<BTreeSet<_>>().len() as u64
     }
 }

@@ -76,7 +76,11 @@ pub struct Page {
 /// * [`apply`](Self::apply) is atomic and durable: after `Ok` every write is kept, in its order, whatever happens to
 ///   the process (and, with `synchronous: full`, to the power); after `Err` none of them is, and the same call may be
 ///   made again. No other method changes anything that was applied.
-/// * Every write is idempotent: a step of a delivery that is gone, or a session that is not there, is `Done`.
+/// * Every write but [`Write::Store`] is idempotent: a step of a delivery that is gone, or a session that is not there,
+///   is `Done`. Out of quarantine there are two ways, `Requeued` and `Removed`; other steps leave it there.
+/// * The caller gives every stored message a sequence of its own, later ones higher, and a Packet Identifier to one
+///   delivery of a bridge at a time. Both survive: what violates this may be refused, and is never merged.
+/// * Times are kept in whole milliseconds.
 /// * A message is kept as long as one of its deliveries is; its payload is kept once.
 /// * [`page`](Self::page) reads queued deliveries (not those in flight or in quarantine) in order of arrival, as of the
 ///   last `apply`.

@@ -153,17 +153,34 @@ fn progress(
     let of = [bridge.0, seq.0];
     match step {
         Progress::Sent { packet_id } => {
-            let sql = "UPDATE delivery SET state = ?3, packet_id = ?4, released = NULL WHERE bridge = ?1 AND seq = ?2";
-            connection.prepare_cached(sql)?.execute(params![of[0], of[1], state::SENT, packet_id])?;
+            let sql = "UPDATE delivery SET state = ?3, packet_id = ?4, released = NULL \
+                 WHERE bridge = ?1 AND seq = ?2 AND state <> ?5";
+            connection.prepare_cached(sql)?.execute(params![
+                of[0],
+                of[1],
+                state::SENT,
+                packet_id,
+                state::QUARANTINED
+            ])?;
         }
         Progress::Released { order } => {
             let sql = "UPDATE delivery SET state = ?3, released = ?4 WHERE bridge = ?1 AND seq = ?2 AND state = ?5";
             connection.prepare_cached(sql)?.execute(params![of[0], of[1], state::RELEASED, order, state::SENT])?;
         }
         Progress::Requeued => {
-            let sql =
-                "UPDATE delivery SET state = ?3, packet_id = NULL, released = NULL WHERE bridge = ?1 AND seq = ?2";
-            connection.prepare_cached(sql)?.execute(params![of[0], of[1], state::QUEUED])?;
+            // `reason` is there in quarantine alone, and tells below whether the row comes from there.
+            let sql = "UPDATE delivery SET state = ?3, packet_id = NULL, released = NULL \
+                 WHERE bridge = ?1 AND seq = ?2 AND state <> ?3 RETURNING bytes, reason IS NOT NULL";
+            let requeued: Option<(i64, bool)> = connection
+                .prepare_cached(sql)?
+                .query_row(params![of[0], of[1], state::QUEUED], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            if let Some((bytes, true)) = requeued {
+                let sql = "UPDATE delivery SET reason = NULL WHERE bridge = ?1 AND seq = ?2";
+                connection.prepare_cached(sql)?.execute(of)?;
+                let change = changes.entry(bridge).or_default();
+                *change = (change.0 + 1, change.1 + bytes, change.2 - 1);
+            }
         }
         Progress::Quarantined(reason) => {
             let sql = "UPDATE delivery SET state = ?3, packet_id = NULL, released = NULL, reason = ?4 \
@@ -279,7 +296,7 @@ impl Cache for Sqlite {
         self.load_usage()?;
         let sql = format!(
             "SELECT {DELIVERY}, d.packet_id, d.released FROM delivery d JOIN message m USING (seq) \
-             WHERE d.bridge = ?1 AND d.packet_id IS NOT NULL"
+             WHERE d.bridge = ?1 AND d.packet_id IS NOT NULL ORDER BY d.seq"
         );
         let mut statement = self.connection.prepare(&sql)?;
         let held = statement.query_map([id], |row| {

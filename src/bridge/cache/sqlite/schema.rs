@@ -79,8 +79,12 @@ CREATE TABLE subscription (
 /// Creates everything in an empty database, in one transaction, and moves it from the WAL into the file, so that the
 /// file alone says whose it is.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
+    create_in_wal(connection)?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+pub(super) fn create_in_wal(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
         "{SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
-    ))?;
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    ))
 }
