@@ -1,0 +1,2 @@
+//! Where a run takes place.
+pub mod local;
