@@ -4,3 +4,4 @@ pub mod environment;
 pub mod history;
 pub mod identity;
 pub mod plan;
+mod publisher;
