@@ -93,9 +93,11 @@ impl Document {
         let mut path: Vec<Segment> = segments(key);
         loop {
             let deserializer = serde_yaml::Deserializer::from_str(&self.text);
-            let reached = Walk(&path).deserialize(deserializer).err()?;
-            if reached.to_string().contains(REACHED) {
-                return reached.location().map(|location| location.line());
+            match Walk(&path).deserialize(deserializer) {
+                Err(reached) if reached.to_string().contains(REACHED) => {
+                    return reached.location().map(|location| location.line());
+                }
+                _ => {}
             }
             // The key itself may be absent (a default): its parent is the next best place to point at.
             path.pop()?;
@@ -248,6 +250,7 @@ mod tests {
         assert_eq!(document.wrong("steps[1]", "no").to_string(), "some.yaml:4: steps[1]: no");
         // Absent keys point at their parent.
         assert_eq!(document.wrong("steps[0].kind", "no").to_string(), "some.yaml:3: steps[0].kind: no");
+        assert_eq!(document.wrong("steps[1].other", "no").to_string(), "some.yaml:4: steps[1].other: no");
         assert_eq!(document.wrong("name", "no").to_string(), "some.yaml:1: name: no");
     }
 }

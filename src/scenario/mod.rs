@@ -5,3 +5,4 @@ pub mod history;
 pub mod identity;
 pub mod plan;
 mod publisher;
+pub mod spec;

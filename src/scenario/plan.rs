@@ -230,6 +230,21 @@ pub struct Expectation {
     pub first_delivery_within: Option<Duration>,
 }
 
+impl FaultKind {
+    /// As it is typed and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Disconnect => "disconnect",
+            Self::Cut => "cut",
+            Self::Reset => "reset",
+            Self::Refuse => "refuse",
+            Self::Pause => "pause",
+            Self::Kill => "kill",
+            Self::Restart => "restart",
+        }
+    }
+}
+
 impl Load {
     /// How many messages are intended.
     pub fn count(&self) -> u64 {
