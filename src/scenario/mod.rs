@@ -1,8 +1,17 @@
 //! The laboratory: one YAML file says which bridge, which load and which faults; the laboratory runs it, compares what
 //! was received with what was sent, message by message, and says what was lost, duplicated or reordered.
+mod client;
+pub mod counters;
 pub mod environment;
 pub mod history;
 pub mod identity;
+pub mod ledger;
 pub mod plan;
 mod publisher;
+mod receiver;
+mod recorder;
+mod remote_publisher;
+pub mod schedule;
 pub mod spec;
+#[cfg(test)]
+mod story;
