@@ -11,7 +11,11 @@ mod publisher;
 mod receiver;
 mod recorder;
 mod remote_publisher;
+pub mod runner;
+mod sampler;
 pub mod schedule;
 pub mod spec;
+mod stop;
 #[cfg(test)]
 mod story;
+pub mod subject;

@@ -16,6 +16,7 @@ use super::history::Event;
 use super::identity::{self, Damage};
 use super::plan::{Load, Side, Via};
 use super::recorder::Recorder;
+use super::stop;
 
 /// The load that the runner's own messages carry, by which it finds out whether a way is open; they are not counted.
 pub(crate) const PROBE: u16 = u16::MAX;
@@ -75,7 +76,7 @@ impl Receiver {
     /// Receives until it is told to stop; connects again at once where it loses its connection.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
         tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => {}
+            () = stop::told(&mut stop) => {}
             () = self.receive() => {}
         }
     }

@@ -19,6 +19,7 @@ use super::history::Event;
 use super::identity;
 use super::plan::Load;
 use super::recorder::Recorder;
+use super::stop;
 
 /// Messages that wait for their acknowledgement, at most.
 const WINDOW: u16 = 1000;
@@ -51,7 +52,7 @@ impl RemotePublisher {
         let (client, events) = AsyncClient::new(options, usize::from(WINDOW));
         let window = Arc::new(Semaphore::new(WINDOW.into()));
         let why = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stop::told(&mut stop) => return,
             why = self.publish(&client, &window) => why,
             why = self.follow(events, &window, connected) => why,
         };

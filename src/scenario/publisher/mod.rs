@@ -19,6 +19,7 @@ use super::history::Event;
 use super::identity;
 use super::plan::Load;
 use super::recorder::Recorder;
+use super::stop;
 use crate::bridge::message::{Message, Properties, QoS};
 use crate::bridge::wire::{Ack, Connect, Disconnect, Packet, Publish, ReasonCode, Version, encode};
 
@@ -74,7 +75,7 @@ impl Publisher {
             };
             let connection = tokio::select! {
                 connection = client::connect(self.address, connect) => connection,
-                _ = stop.wait_for(|stop| *stop) => return,
+                () = stop::told(&mut stop) => return,
             };
             match connection {
                 Ok(connection) => {
@@ -114,7 +115,7 @@ impl Publisher {
             }
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => return goodbye(outbox, &mut writer).await,
+                () = stop::told(stop) => return goodbye(outbox, &mut writer).await,
                 written = writer.write(&outbox.bytes[outbox.written..]), if !outbox.is_empty() => {
                     outbox.advance(written?, &self.recorder);
                 }

@@ -25,8 +25,8 @@ pub(super) struct Doorway {
     acceptor: Option<JoinHandle<()>>,
     /// Our own connection that fills the accept queue during [`Door::TimeOut`].
     plug: Option<TcpStream>,
-    /// Held by every connection that was let through.
-    passed: Arc<()>,
+    /// How many connections were let through and are still there.
+    passed: watch::Sender<usize>,
 }
 
 impl Doorway {
@@ -37,14 +37,14 @@ impl Doorway {
     ) -> Result<Self, ProxyError> {
         let listener = Some(Arc::new(listen(address)?));
         let mut doorway =
-            Self { address, remote, traffic, listener, acceptor: None, plug: None, passed: Arc::default() };
+            Self { address, remote, traffic, listener, acceptor: None, plug: None, passed: watch::Sender::new(0) };
         doorway.accept(Door::Open);
         Ok(doorway)
     }
 
-    /// How many connections it has let through that are still there.
-    pub(super) fn connections(&self) -> usize {
-        Arc::strong_count(&self.passed) - 1
+    /// Follows how many connections were let through and are still there.
+    pub(super) fn passed(&self) -> watch::Receiver<usize> {
+        self.passed.subscribe()
     }
 
     pub(super) async fn set(&mut self, door: Door) -> Result<(), ProxyError> {
@@ -104,15 +104,14 @@ impl Doorway {
     fn accept(&mut self, door: Door) {
         let Some(listener) = self.listener.clone() else { return };
         let plug = self.plug.take().and_then(|plug| plug.local_addr().ok());
-        let (remote, traffic, passed) = (self.remote, self.traffic.clone(), Arc::downgrade(&self.passed));
+        let (remote, traffic, passed) = (self.remote, self.traffic.clone(), self.passed.clone());
         self.acceptor = Some(tokio::spawn(async move {
             loop {
                 match listener.accept().await {
                     Ok((_, peer)) if Some(peer) == plug => {}
                     Ok((client, _)) if door == Door::Reset => relay::reset(&client),
                     Ok((client, _)) => {
-                        let Some(passed) = passed.upgrade() else { return };
-                        tokio::spawn(pass(client, remote, traffic.clone(), passed));
+                        tokio::spawn(pass(client, remote, traffic.clone(), passed.clone()));
                     }
                     // Out of file descriptors, most likely; the next connection may fare better.
                     Err(error) => {
@@ -133,9 +132,10 @@ impl Drop for Doorway {
     }
 }
 
-async fn pass(client: TcpStream, remote: SocketAddr, traffic: watch::Receiver<Traffic>, passed: Arc<()>) {
+async fn pass(client: TcpStream, remote: SocketAddr, traffic: watch::Receiver<Traffic>, passed: watch::Sender<usize>) {
+    passed.send_modify(|passed| *passed += 1);
     relay::relay(client, remote, traffic).await;
-    drop(passed);
+    passed.send_modify(|passed| *passed -= 1);
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, ProxyError> {

@@ -17,9 +17,9 @@ use std::net::SocketAddr;
 use tokio::sync::watch;
 
 use self::door::Doorway;
-use super::super::super::plan::FaultKind;
+use crate::scenario::plan::FaultKind;
 
-pub(crate) use self::probe::Seen;
+pub use self::probe::Seen;
 
 /// What is done to established connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(crate) enum Established {
 
 /// What a new connection meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Door {
+pub enum Door {
     /// It is let through.
     Open,
     /// It is established, and nothing answers.
@@ -76,7 +76,7 @@ impl Link {
 
 /// Why the proxy could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ProxyError {
+pub enum ProxyError {
     /// The listener could not be opened.
     #[error("the fault proxy cannot listen on {address}: {source}; is another program on that port?")]
     Listen {
@@ -145,8 +145,9 @@ impl Proxy {
         if probe::fits(wanted, seen) { Ok(()) } else { Err(ProxyError::DoesNotHold { wanted, seen }) }
     }
 
-    /// Connections established through the proxy at this moment.
-    pub(crate) fn connections(&self) -> usize {
-        self.doorway.connections()
+    /// Waits until a connection has been let through.
+    pub(crate) async fn connected(&self) {
+        // Cannot fail: the doorway holds the sender.
+        let _ = self.doorway.passed().wait_for(|passed| *passed > 0).await;
     }
 }

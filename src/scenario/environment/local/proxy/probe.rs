@@ -17,7 +17,7 @@ const RESET_FOLLOWS: Duration = Duration::from_millis(50);
 
 /// What a new connection met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub enum Seen {
     /// Established, and it stays.
     Connected,
     /// Established, and reset.
