@@ -1,5 +1,6 @@
 //! Real replays: real processes, real sockets, real faults.
 #![cfg(feature = "lab")]
+#![allow(clippy::unwrap_used)] // A test may.
 
 use std::path::{Path, PathBuf};
 

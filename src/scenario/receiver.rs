@@ -93,7 +93,9 @@ impl Receiver {
             options.set_outgoing_inflight_upper_limit(1);
             let (client, mut events) = AsyncClient::new(options, 1);
             let why = self.poll(&client, &mut events).await;
-            if self.reached.send_replace(Reached { subscribed: false, ..self.reached.borrow().clone() }).subscribed {
+            let mut was_subscribed = false;
+            self.reached.send_modify(|reached| was_subscribed = std::mem::take(&mut reached.subscribed));
+            if was_subscribed {
                 self.recorder.record(Event::ReceiverDisconnected { side: self.side, why });
             } else {
                 tracing::debug!(side = ?self.side, why, "the receiver does not get its SUBACK");

@@ -222,6 +222,3 @@ async fn goodbye(outbox: Outbox, writer: &mut WriteHalf<'_>) -> Result<(), Clien
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

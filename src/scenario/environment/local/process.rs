@@ -21,15 +21,8 @@ const LINE_BYTES: u64 = 4 << 10;
 
 /// A running or ended child process.
 pub(super) struct Process {
-    /// Its process id.
-    pub(super) pid: u32,
-    orders: mpsc::UnboundedSender<Order>,
+    signals: mpsc::UnboundedSender<libc::c_int>,
     ended: watch::Receiver<Option<String>>,
-}
-
-struct Order {
-    signal: libc::c_int,
-    wanted: bool,
 }
 
 /// Where the lines of a role's processes go; one after the other, the same file.
@@ -118,7 +111,7 @@ impl Process {
         let pid = child.id().unwrap_or_default();
         log.recorder.record(Event::ProcessStarted { role: log.role, pid });
         let lines = (child.stdout.take(), child.stderr.take());
-        let (orders, received) = mpsc::unbounded_channel();
+        let (signals, received) = mpsc::unbounded_channel();
         let (ending, ended) = watch::channel(None);
         let log = log.clone();
         tokio::spawn(async move {
@@ -129,7 +122,7 @@ impl Process {
             let _ = timeout(Duration::from_secs(1), following).await;
             ending.send_replace(Some(status));
         });
-        Ok(Self { pid, orders, ended })
+        Ok(Self { signals, ended })
     }
 
     /// How it ended, if it did.
@@ -163,25 +156,25 @@ impl Process {
 
     fn signal(&self, signal: libc::c_int) {
         // An error means that it has ended already.
-        let _ = self.orders.send(Order { signal, wanted: true });
+        let _ = self.signals.send(signal);
     }
 }
 
-/// Signals a child as ordered until it has ended; says how, and whether that was wanted.
-async fn attend(mut child: Child, mut orders: mpsc::UnboundedReceiver<Order>) -> (String, bool) {
+/// Signals a child as told until it has ended; says how, and whether that was wanted.
+async fn attend(mut child: Child, mut signals: mpsc::UnboundedReceiver<libc::c_int>) -> (String, bool) {
     let mut wanted = false;
     loop {
         tokio::select! {
             status = child.wait() => return (status.map_or_else(|error| error.to_string(), describe), wanted),
-            order = orders.recv() => {
-                // Nobody holds the process any more: the world is gone.
-                let order = order.unwrap_or(Order { signal: libc::SIGKILL, wanted: true });
-                wanted |= order.wanted;
+            signal = signals.recv() => {
+                wanted = true;
+                // Nobody holds the process any more: its world is gone.
+                let signal = signal.unwrap_or(libc::SIGKILL);
                 if let Some(pid) = child.id() {
                     // SAFETY: the child has not been waited for, so that the id is still its own.
-                    unsafe { libc::kill(pid as libc::pid_t, order.signal) };
+                    unsafe { libc::kill(pid as libc::pid_t, signal) };
                 }
-                if order.signal == libc::SIGKILL {
+                if signal == libc::SIGKILL {
                     return (child.wait().await.map_or_else(|error| error.to_string(), describe), wanted);
                 }
             }

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use self::door::Doorway;
 use crate::scenario::plan::FaultKind;
 
-pub use self::probe::Seen;
+use self::probe::Seen;
 
 /// What is done to established connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
