@@ -1,5 +1,16 @@
 //! The bridge.
+pub mod cache;
+pub mod clock;
+pub mod config;
+pub mod core;
+pub mod counters;
+pub mod delivery;
+pub mod hub;
+pub mod listener;
 pub mod message;
+pub mod metrics;
+pub mod remote;
+pub mod supervisor;
 pub mod topic;
 pub mod units;
 pub mod wire;

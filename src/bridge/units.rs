@@ -2,7 +2,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::de::{Deserializer, Error as _, Visitor};
+use serde::de::{Deserializer, Visitor};
+use serde::{Serialize, Serializer};
 
 /// What is wrong with a duration or a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -154,16 +155,28 @@ pub fn optional_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     size(deserializer).map(Some)
 }
 
-/// For a number that must be at least one.
+/// For `#[serde(serialize_with = "units::write_duration")]`.
 ///
 /// # Errors
-/// Where the number is zero.
-pub fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let number = <u64 as serde::Deserialize>::deserialize(deserializer)?;
-    if number == 0 {
-        return Err(D::Error::custom("0 is too small: at least 1"));
-    }
-    Ok(number)
+/// Those of the serializer.
+pub fn write_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format_duration(*duration))
+}
+
+/// For `#[serde(serialize_with = "units::write_optional_duration")]`.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn write_optional_duration<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    duration.map(format_duration).serialize(to)
+}
+
+/// For `#[serde(serialize_with = "units::write_size")]`.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn write_size<S: Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format_size(*bytes))
 }
 
 #[cfg(test)]

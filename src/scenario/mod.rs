@@ -11,6 +11,7 @@ mod publisher;
 mod receiver;
 mod recorder;
 mod remote_publisher;
+pub mod report;
 pub mod runner;
 mod sampler;
 pub mod schedule;
@@ -19,3 +20,4 @@ mod stop;
 #[cfg(test)]
 mod story;
 pub mod subject;
+pub mod verdict;

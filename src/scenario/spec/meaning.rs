@@ -41,13 +41,12 @@ pub(super) fn plan(document: &Document, typed: Scenario, asked: &[&str]) -> Resu
         let what = format!("{} messages in all are too many: at most {MOST_MESSAGES}", plan.intended());
         return Err(document.wrong("load", what).into());
     }
-    if plan.expect.drained_within.is_some() && plan.faults.is_empty() {
+    let after_heal =
+        [("drained_within", plan.expect.drained_within), ("first_delivery_within", plan.expect.first_delivery_within)];
+    let unmeasurable = after_heal.iter().find(|(_, limit)| limit.is_some() && plan.faults.is_empty());
+    if let Some((key, _)) = unmeasurable {
         let what = "there is no fault in the timeline, so there is no heal to count from: remove it, or add a fault";
-        return Err(document.wrong("expect.drained_within", what).into());
-    }
-    if plan.expect.first_delivery_within.is_some() && plan.faults.is_empty() {
-        let what = "there is no fault in the timeline, so there is no heal to count from: remove it, or add a fault";
-        return Err(document.wrong("expect.first_delivery_within", what).into());
+        return Err(document.wrong(&format!("expect.{key}"), what).into());
     }
     Ok(plan)
 }

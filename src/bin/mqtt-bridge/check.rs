@@ -1,0 +1,51 @@
+//! `mqtt-bridge check`.
+use std::path::PathBuf;
+
+use mqtt_bridge::bridge::config::{self, Config, Synchronous};
+use mqtt_bridge::bridge::units::format_size;
+
+/// Check a configuration; print it with its defaults, and what it survives
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// bridge.yaml
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let config = Config::load(&arguments.config)?;
+    print!("{}", serde_yaml::to_string(&config)?);
+    println!("\n# What it survives:");
+    for line in survives(&config) {
+        println!("# - {line}");
+    }
+    for warning in config::warnings(&config) {
+        println!("# warning: {warning}");
+    }
+    Ok(0)
+}
+
+fn survives(config: &Config) -> Vec<String> {
+    let Some(cache) = &config.cache else {
+        return vec!["no cache: a small broker whose sessions live in memory and end with the process".to_owned()];
+    };
+    let mut lines = vec!["a crash or kill of the process at any moment: nothing acknowledged is lost".to_owned()];
+    if cache.synchronous == Synchronous::Full {
+        lines.push("a power loss, if the disk keeps what it has synced: nothing acknowledged is lost".to_owned());
+    }
+    for bridge in &config.bridges {
+        lines.push(format!(
+            "bridge {}: an outage until {} messages or {} wait; then publishes are {}",
+            bridge.name,
+            cache.max_messages,
+            format_size(cache.max_bytes),
+            if cache.when_full == config::WhenFull::Reject { "refused" } else { "dropped" },
+        ));
+        lines.push(format!(
+            "bridge {}: QoS 2 stays exactly once while {} keeps the session and its packet ids (EMQX forgets packet \
+             ids after await_rel_timeout, 300 s by default); beyond, messages in flight may arrive twice",
+            bridge.name, bridge.server
+        ));
+    }
+    lines
+}

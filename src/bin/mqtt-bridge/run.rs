@@ -1,0 +1,35 @@
+//! `mqtt-bridge run`.
+use std::path::PathBuf;
+
+use mqtt_bridge::bridge::config::Config;
+use mqtt_bridge::bridge::supervisor;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Run the bridge until SIGTERM or Ctrl-C
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// bridge.yaml
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let config = Config::load(&arguments.config)?;
+    let filter = EnvFilter::try_from_env("MQTT_BRIDGE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
+    // One thread carries all sockets, one more the cache: no hand-over between cores for a message.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let stop = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        supervisor::run(config, stop).await?;
+        Ok(0)
+    })
+}

@@ -1,0 +1,189 @@
+//! The reference implementation: what the contract means, in maps. Kept by nothing but the process.
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::{Applied, Cache, CacheError, Page, Usage};
+use crate::bridge::core::forwarder::Restored;
+use crate::bridge::delivery::{
+    BridgeId, Delivery, Held, HeldPhase, NewDelivery, Origin, Progress, Seq, Session, Store, Time, Write,
+};
+use crate::bridge::wire::ReasonCode;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Queued,
+    Sent(u16),
+    Released(u16, i64),
+    Quarantined(ReasonCode),
+}
+
+/// A cache without a file.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    names: Vec<String>,
+    established: HashMap<BridgeId, String>,
+    deliveries: BTreeMap<(BridgeId, Seq), (Delivery, State)>,
+    received: BTreeSet<(Origin, u16)>,
+    sessions: HashMap<Arc<str>, Session>,
+}
+
+impl Memory {
+    fn store(&mut self, store: &Store) -> Applied {
+        if let Some((origin, packet_id)) = &store.received_id
+            && !self.received.insert((origin.clone(), *packet_id))
+        {
+            return Applied::Repeated;
+        }
+        for NewDelivery { bridge, topic, qos, retain } in &store.deliveries {
+            let delivery = Delivery {
+                seq: store.seq,
+                topic: topic.clone(),
+                qos: *qos,
+                retain: *retain,
+                received_at: store.received_at,
+                stored: true,
+                message: store.message.clone(),
+            };
+            self.deliveries.insert((*bridge, store.seq), (delivery, State::Queued));
+        }
+        Applied::Done
+    }
+
+    fn progress(&mut self, bridge: BridgeId, seq: Seq, step: Progress) {
+        let Some((_, state)) = self.deliveries.get_mut(&(bridge, seq)) else { return };
+        match (step, *state) {
+            (Progress::Sent { .. }, State::Quarantined(_)) => {}
+            (Progress::Sent { packet_id }, _) => *state = State::Sent(packet_id),
+            (Progress::Released { order }, State::Sent(packet_id)) => *state = State::Released(packet_id, order),
+            (Progress::Released { .. }, _) => {}
+            (Progress::Requeued, _) => *state = State::Queued,
+            (Progress::Quarantined(reason), _) => *state = State::Quarantined(reason),
+            (Progress::Removed(_), _) => {
+                self.deliveries.remove(&(bridge, seq));
+            }
+        }
+    }
+
+    fn of(&self, bridge: BridgeId, after: Seq) -> impl Iterator<Item = &(Delivery, State)> {
+        let from = (bridge, Seq(after.0.saturating_add(1)));
+        self.deliveries.range(from..=(bridge, Seq(i64::MAX))).map(|(_, row)| row)
+    }
+}
+
+impl Cache for Memory {
+    fn bridge(&mut self, name: &str) -> Result<(BridgeId, Restored), CacheError> {
+        let position = self.names.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.names.push(name.to_owned());
+            self.names.len() - 1
+        });
+        let id = BridgeId(position as i64 + 1);
+        let held = self.of(id, Seq::default()).filter_map(|(delivery, state)| {
+            let (packet_id, phase) = match *state {
+                State::Sent(packet_id) => (packet_id, HeldPhase::Sent),
+                State::Released(packet_id, order) => (packet_id, HeldPhase::Released(order)),
+                State::Queued | State::Quarantined(_) => return None,
+            };
+            Some(Held { delivery: delivery.clone(), packet_id, phase })
+        });
+        let received = self.received.iter().filter(|(origin, _)| *origin == Origin::Remote(id));
+        let restored = Restored {
+            established: self.established.get(&id).cloned(),
+            held: held.collect(),
+            received_ids: received.map(|(_, packet_id)| *packet_id).collect(),
+        };
+        Ok((id, restored))
+    }
+
+    fn apply(&mut self, writes: &[Write]) -> Result<Vec<Applied>, CacheError> {
+        let mut applied = Vec::with_capacity(writes.len());
+        for write in writes {
+            let mut outcome = Applied::Done;
+            match write {
+                Write::Store(store) => outcome = self.store(store),
+                Write::Progress { bridge, seq, step } => self.progress(*bridge, *seq, *step),
+                Write::Count { .. } => {}
+                Write::Forget { origin, packet_id } => {
+                    self.received.remove(&(origin.clone(), *packet_id));
+                }
+                Write::ForgetAll { origin } => self.received.retain(|(known, _)| known != origin),
+                Write::Established { bridge, identity } => {
+                    self.established.insert(*bridge, identity.clone());
+                }
+                Write::KeepSession { client_id, expires_at, expiry } => {
+                    let session = self.sessions.entry(client_id.clone()).or_default();
+                    session.expires_at = *expires_at;
+                    session.expiry = *expiry;
+                }
+                Write::EndSession { client_id } => {
+                    self.sessions.remove(client_id);
+                    self.received.retain(|(known, _)| *known != Origin::Local(client_id.clone()));
+                }
+                Write::Subscribe { client_id, subscription } => {
+                    if let Some(session) = self.sessions.get_mut(client_id) {
+                        session.subscriptions.retain(|known| known.filter != subscription.filter);
+                        session.subscriptions.push(subscription.clone());
+                    }
+                }
+                Write::Unsubscribe { client_id, filter } => {
+                    if let Some(session) = self.sessions.get_mut(client_id) {
+                        session.subscriptions.retain(|known| known.filter != *filter);
+                    }
+                }
+            }
+            applied.push(outcome);
+        }
+        Ok(applied)
+    }
+
+    fn page(&mut self, bridge: BridgeId, after: Seq, messages: usize, bytes: usize) -> Result<Page, CacheError> {
+        let mut queued = self.of(bridge, after).filter(|(_, state)| *state == State::Queued).map(|(row, _)| row);
+        let mut page = Page::default();
+        let mut read = 0;
+        while page.deliveries.len() < messages && read <= bytes {
+            let Some(delivery) = queued.next() else {
+                page.complete = true;
+                break;
+            };
+            read += delivery.message.size();
+            page.deliveries.push(delivery.clone());
+        }
+        Ok(page)
+    }
+
+    fn usage(&self, bridge: BridgeId) -> Usage {
+        let mut usage = Usage::default();
+        for (delivery, state) in self.of(bridge, Seq::default()) {
+            if matches!(state, State::Quarantined(_)) {
+                usage.quarantined += 1;
+            } else {
+                usage.messages += 1;
+                usage.bytes += delivery.message.size() as u64;
+            }
+        }
+        usage
+    }
+
+    fn session(&mut self, client_id: &str) -> Result<Option<Session>, CacheError> {
+        let Some((client_id, session)) = self.sessions.get_key_value(client_id) else { return Ok(None) };
+        let origin = Origin::Local(client_id.clone());
+        let received = self.received.iter().filter(|(known, _)| *known == origin).map(|(_, packet_id)| *packet_id);
+        Ok(Some(Session { received_ids: received.collect(), ..session.clone() }))
+    }
+
+    fn latest(&mut self) -> Result<(Seq, Time), CacheError> {
+        let latest = self.deliveries.values().map(|(delivery, _)| (delivery.seq, delivery.received_at)).max();
+        Ok(latest.unwrap_or_default())
+    }
+
+    fn close(&mut self) -> Result<(), CacheError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Memory {
+    /// Messages that are kept, whoever they go to.
+    pub(super) fn kept(&self) -> u64 {
+        self.deliveries.keys().map(|(_, seq)| seq).collect::<BTreeSet<_>>().len() as u64
+    }
+}

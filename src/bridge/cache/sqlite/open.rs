@@ -1,0 +1,211 @@
+//! Opening: what is there is looked at before anything is touched.
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::schema;
+use crate::bridge::cache::CacheError;
+use crate::bridge::config::Synchronous;
+
+/// Files up to this size are checked page by page at start; larger ones by `cache verify`, since a start must not take
+/// longer the more has been cached.
+const CHECKED_AT_START: u64 = 16 << 20;
+
+/// Opens, or creates, and locks. The lock is held as long as the returned file is.
+pub(super) fn open(path: &Path, synchronous: Synchronous) -> Result<(Connection, File), CacheError> {
+    let unusable = |error: std::io::Error| CacheError::Unusable { path: path.to_owned(), what: error.to_string() };
+    // One that is in use is not even read; where nobody has locked it yet, the lock comes after the look.
+    let locked = lock_path(path).exists().then(|| lock(path)).transpose()?;
+    let fresh = match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(CacheError::Unusable { path: path.to_owned(), what: "it is a directory".to_owned() });
+        }
+        Ok(metadata) if metadata.len() > 0 => inspect(path, metadata.len())?,
+        Ok(_) => true,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+        Err(error) => return Err(unusable(error)),
+    };
+    let is_new = locked.is_none();
+    let lock = locked.map_or_else(|| lock(path), Ok)?;
+    let connection = prepare(path, synchronous, fresh).inspect_err(|_| {
+        if is_new {
+            // It is ours still, so nobody else can have taken it.
+            let _ = std::fs::remove_file(lock_path(path));
+        }
+    })?;
+    Ok((connection, lock))
+}
+
+/// Opens for writing, which changes files.
+fn prepare(path: &Path, synchronous: Synchronous, fresh: bool) -> Result<Connection, CacheError> {
+    let unusable = |error: std::io::Error| CacheError::Unusable { path: path.to_owned(), what: error.to_string() };
+    if fresh {
+        // Only the owner may read what was published; WAL and shared memory inherit it.
+        OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(unusable)?;
+    }
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|error| classify(path, error))?;
+    configure(&connection, synchronous).map_err(|error| reclassify(path, error))?;
+    if fresh {
+        schema::create(&connection).map_err(|error| classify(path, error))?;
+    }
+    Ok(connection)
+}
+
+/// A lock beside the file: SQLite's own are given up whenever any descriptor of the file is closed.
+fn lock(path: &Path) -> Result<File, CacheError> {
+    let beside = lock_path(path);
+    let unusable = |error: std::io::Error| CacheError::Unusable { path: beside.clone(), what: error.to_string() };
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&beside).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(CacheError::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    }
+}
+
+/// The same by every name of the file.
+fn lock_path(path: &Path) -> PathBuf {
+    beside(&std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), ".lock")
+}
+
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Looks at a file without changing it; true where it is a database in which nothing has been created yet (a start that
+/// was cut short).
+fn inspect(path: &Path, size: u64) -> Result<bool, CacheError> {
+    let foreign = |what: String| CacheError::Foreign { path: path.to_owned(), what };
+    let corrupted = |what: String| CacheError::Corrupted { path: path.to_owned(), what };
+    let mut header = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(100).read_to_end(&mut header));
+    read.map_err(|error| CacheError::Unusable { path: path.to_owned(), what: error.to_string() })?;
+    if !header.starts_with(b"SQLite format 3\0") {
+        return Err(foreign("no SQLite database".to_owned()));
+    }
+    if header.len() < 100 {
+        return Err(corrupted(format!("{} bytes, less than a header", header.len())));
+    }
+    let wal = std::fs::metadata(beside(path, "-wal")).is_ok_and(|metadata| metadata.len() > 0);
+    let found = look(path, size, wal).map_err(|error| classify(path, error))?;
+    if found.application_id == 0 && found.tables == 0 {
+        return Ok(true);
+    }
+    if found.application_id != schema::APPLICATION_ID {
+        let id = found.application_id;
+        return Err(foreign(format!("a SQLite database of another program (application_id {id})")));
+    }
+    if found.version > schema::VERSION {
+        return Err(CacheError::Newer { path: path.to_owned(), found: found.version, known: schema::VERSION });
+    }
+    if found.check != "ok" {
+        return Err(corrupted(found.check));
+    }
+    // A page number in the header that the file does not reach: cut short, where the WAL does not explain it.
+    let page_size = match u64::from(u16::from_be_bytes([header[16], header[17]])) {
+        1 => 65_536,
+        size => size,
+    };
+    let pages = u64::from(u32::from_be_bytes([header[28], header[29], header[30], header[31]]));
+    if !wal && pages * page_size > size {
+        return Err(corrupted(format!("{size} bytes of {}", pages * page_size)));
+    }
+    Ok(false)
+}
+
+struct Found {
+    application_id: i64,
+    version: i64,
+    tables: i64,
+    check: String,
+}
+
+/// Reads through SQLite, which must not leave a trace: without a WAL it looks at the file alone; a WAL is indexed in
+/// memory of our own (exclusive locking, and no locks), where a read-only connection would create the shared file.
+fn look(path: &Path, size: u64, wal: bool) -> rusqlite::Result<Found> {
+    let mode = if wal { "mode=ro&vfs=unix-none" } else { "immutable=1" };
+    let uri = format!("file:{}?{mode}", percent_encoded(path));
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(&uri, flags)?;
+    if wal {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.query_row("PRAGMA locking_mode = exclusive", [], |_| Ok(()))?;
+    }
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let (application_id, version) = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    let ours = application_id == schema::APPLICATION_ID && version == schema::VERSION;
+    let check = if ours && size <= CHECKED_AT_START {
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?
+    } else {
+        "ok".to_owned()
+    };
+    Ok(Found { application_id, version, tables, check })
+}
+
+fn percent_encoded(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-~".contains(&byte);
+    let encode = |&byte: &u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    path.as_os_str().as_bytes().iter().map(encode).collect()
+}
+
+/// Sets what the guarantees rest on, and reads it back.
+fn configure(connection: &Connection, synchronous: Synchronous) -> Result<(), CacheError> {
+    let synchronous = match synchronous {
+        Synchronous::Full => "2",
+        Synchronous::Normal => "1",
+    };
+    // auto_vacuum counts only before the first table, and before WAL writes the first page.
+    for (pragma, wanted) in [
+        ("auto_vacuum", "2"),
+        ("journal_mode", "wal"),
+        ("synchronous", synchronous),
+        ("journal_size_limit", "16777216"),
+        ("cache_size", "-4096"),
+        ("busy_timeout", "5000"),
+    ] {
+        connection.pragma_update(None, pragma, wanted).or_else(|error| match error {
+            rusqlite::Error::ExecuteReturnedResults => Ok(()),
+            error => Err(error),
+        })?;
+        let found: rusqlite::types::Value = connection.pragma_query_value(None, pragma, |row| row.get(0))?;
+        let found = match found {
+            rusqlite::types::Value::Integer(number) => number.to_string(),
+            rusqlite::types::Value::Text(text) => text,
+            other => format!("{other:?}"),
+        };
+        if found != wanted {
+            return Err(CacheError::Pragma { pragma, wanted: wanted.to_owned(), found });
+        }
+    }
+    Ok(())
+}
+
+fn reclassify(path: &Path, error: CacheError) -> CacheError {
+    match error {
+        CacheError::Sqlite(error) => classify(path, error),
+        error => error,
+    }
+}
+
+pub(super) fn classify(path: &Path, error: rusqlite::Error) -> CacheError {
+    let path = path.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => CacheError::Foreign { path, what: error.to_string() },
+        Some(ErrorCode::DatabaseCorrupt) => CacheError::Corrupted { path, what: error.to_string() },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => CacheError::Locked { path },
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            CacheError::Unusable { path, what: error.to_string() }
+        }
+        Some(ErrorCode::DiskFull) => CacheError::Full,
+        _ => CacheError::Sqlite(error),
+    }
+}

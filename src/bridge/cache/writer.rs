@@ -1,0 +1,422 @@
+//! The one thread that owns the cache: whatever has queued up is one transaction, so the next batch fills while this
+//! one is committed, and no timer is needed.
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tracing::{error, info, warn};
+
+use super::{Applied, Cache, CacheError, Usage};
+use crate::bridge::clock::Clock;
+use crate::bridge::core::admission::{self, Limits, Place};
+use crate::bridge::core::ring::Ring;
+use crate::bridge::core::session::{self, Opened};
+use crate::bridge::counters::{Counters, Shared};
+use crate::bridge::delivery::{BridgeId, Delivery, NewDelivery, Progress, Seq, Store, Write};
+use crate::bridge::wire::ReasonCode;
+
+/// Requests that may wait; a sender waits for room, which slows publishers down.
+const WAITING_REQUESTS: usize = 1024;
+/// How long a publisher's acknowledgement is held while the disk fails, before it is refused.
+const HOLD: Duration = Duration::from_secs(10);
+/// Between attempts while the disk fails.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// What became of one write: applied, or refused with a Reason Code.
+pub type Written = Result<Applied, ReasonCode>;
+
+/// What the writer is asked for.
+#[derive(Debug)]
+pub enum Request {
+    /// Commit these together, in this order. Stores are admitted first; the answer says for each write what became of
+    /// it.
+    Write {
+        /// In order.
+        writes: Vec<Write>,
+        /// Answered after the commit.
+        answer: mpsc::UnboundedSender<Vec<Written>>,
+    },
+    /// Open a local session.
+    Open {
+        /// Client Identifier.
+        client_id: Arc<str>,
+        /// Clean Start.
+        clean_start: bool,
+        /// Session Expiry Interval in seconds.
+        expiry: u32,
+        /// Answered after the commit.
+        answer: oneshot::Sender<Result<Opened, ReasonCode>>,
+    },
+    /// Refill a bridge's ring with rows after a sequence.
+    Page {
+        /// Of which bridge.
+        bridge: BridgeId,
+        /// After which.
+        after: Seq,
+        /// At most so many messages.
+        messages: usize,
+        /// No further once so many bytes are read.
+        bytes: usize,
+    },
+}
+
+/// A bridge's ring, shared by the writer, which fills it, and the remote leg, which takes from it.
+#[derive(Debug, Clone)]
+pub struct SharedRing {
+    ring: Arc<Mutex<Ring>>,
+    filled: Arc<Notify>,
+}
+
+impl SharedRing {
+    /// Shares a ring.
+    pub fn new(ring: Ring) -> Self {
+        Self { ring: Arc::new(Mutex::new(ring)), filled: Arc::new(Notify::new()) }
+    }
+
+    /// Locks it.
+    pub fn lock(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until something has been put in.
+    pub async fn filled(&self) {
+        self.filled.notified().await;
+    }
+}
+
+/// What the writer needs to know of a bridge.
+#[derive(Debug, Clone)]
+pub struct Outlet {
+    /// Its limits.
+    pub limits: Limits,
+    /// Its ring.
+    pub ring: SharedRing,
+}
+
+/// The writer's side of the requests, and what it works with.
+pub struct Writer<C> {
+    cache: C,
+    requests: mpsc::Receiver<Request>,
+    outlets: HashMap<BridgeId, Outlet>,
+    counters: Shared,
+    clock: Clock,
+    next: Seq,
+    failing: bool,
+}
+
+/// A store that has been admitted: where its deliveries go besides the cache.
+struct Admitted {
+    memory: Vec<NewDelivery>,
+    dropped: Vec<(BridgeId, crate::bridge::delivery::DropReason)>,
+}
+
+/// One request's part of a batch.
+struct Part {
+    writes: Vec<(Write, Option<Admitted>)>,
+    /// Of each write: refused before it was tried, or not.
+    refused: Vec<Option<ReasonCode>>,
+    answer: mpsc::UnboundedSender<Vec<Written>>,
+}
+
+impl<C: Cache + 'static> Writer<C> {
+    /// A writer for a cache, and where to send it requests.
+    ///
+    /// # Errors
+    /// Where the cache cannot be read.
+    pub fn new(
+        mut cache: C,
+        outlets: HashMap<BridgeId, Outlet>,
+        counters: Shared,
+        clock: Clock,
+    ) -> Result<(Self, mpsc::Sender<Request>), CacheError> {
+        let (latest, _) = cache.latest()?;
+        let (sender, requests) = mpsc::channel(WAITING_REQUESTS);
+        let writer = Self { cache, requests, outlets, counters, clock, next: Seq(latest.0 + 1), failing: false };
+        Ok((writer, sender))
+    }
+
+    /// Works until every sender is gone, then closes the cache. Blocks its thread.
+    pub fn run(mut self) {
+        let mut requests = Vec::with_capacity(WAITING_REQUESTS);
+        while self.requests.blocking_recv_many(&mut requests, WAITING_REQUESTS) > 0 {
+            let mut parts = Vec::new();
+            for request in requests.drain(..) {
+                match request {
+                    Request::Write { writes, answer } => parts.push((writes, answer)),
+                    // These read what stands before them.
+                    Request::Open { client_id, clean_start, expiry, answer } => {
+                        self.write(std::mem::take(&mut parts));
+                        let opened = self.open(&client_id, clean_start, expiry);
+                        // A client that has gone meanwhile needs no answer.
+                        let _ = answer.send(opened);
+                    }
+                    Request::Page { bridge, after, messages, bytes } => {
+                        self.write(std::mem::take(&mut parts));
+                        self.page(bridge, after, messages, bytes);
+                    }
+                }
+            }
+            self.write(parts);
+        }
+        if let Err(error) = self.cache.close() {
+            error!("closing the cache: {error}");
+        }
+    }
+
+    fn write(&mut self, requests: Vec<(Vec<Write>, mpsc::UnboundedSender<Vec<Written>>)>) {
+        if requests.is_empty() {
+            return;
+        }
+        let mut pending: HashMap<BridgeId, (u64, u64)> = HashMap::new();
+        let mut parts: Vec<Part> = requests
+            .into_iter()
+            .map(|(writes, answer)| {
+                let mut part = Part { writes: Vec::with_capacity(writes.len()), refused: Vec::new(), answer };
+                for write in writes {
+                    let (write, refused) = self.admit(write, &mut pending);
+                    part.writes.push(write);
+                    part.refused.push(refused);
+                }
+                part
+            })
+            .collect();
+        let applied = self.apply(&mut parts);
+        self.settle(parts, applied);
+    }
+
+    /// Decides where the deliveries of a store wait, and gives it its sequence.
+    fn admit(
+        &mut self,
+        write: Write,
+        pending: &mut HashMap<BridgeId, (u64, u64)>,
+    ) -> ((Write, Option<Admitted>), Option<ReasonCode>) {
+        let Write::Store(mut store) = write else { return ((write, None), None) };
+        store.seq = self.next;
+        self.next.0 += 1;
+        let size = store.message.size() as u64;
+        let outlet = |delivery: &NewDelivery| self.outlets.get(&delivery.bridge);
+        let mut places: Vec<Place> = store
+            .deliveries
+            .iter()
+            .map(|delivery| {
+                let Some(outlet) = outlet(delivery) else { return Place::Rejected };
+                let usage = self.cache.usage(delivery.bridge);
+                let (messages, bytes) = pending.get(&delivery.bridge).copied().unwrap_or_default();
+                let volatile = outlet.ring.lock().takes_volatile();
+                let (messages, bytes) = (usage.messages + messages, usage.bytes + bytes);
+                admission::place(&outlet.limits, delivery.qos, size, messages, bytes, volatile)
+            })
+            .collect();
+        if let Err(reason) = admission::decide(&mut places) {
+            return ((Write::Store(store), None), Some(reason));
+        }
+        let mut admitted = Admitted { memory: Vec::new(), dropped: Vec::new() };
+        let deliveries = std::mem::take(&mut store.deliveries);
+        for (delivery, place) in deliveries.into_iter().zip(places) {
+            match place {
+                Place::Row => {
+                    let (messages, bytes) = pending.entry(delivery.bridge).or_default();
+                    (*messages, *bytes) = (*messages + 1, *bytes + size);
+                    store.deliveries.push(delivery);
+                }
+                Place::Memory => admitted.memory.push(delivery),
+                Place::Dropped(reason) => admitted.dropped.push((delivery.bridge, reason)),
+                Place::Rejected => {}
+            }
+        }
+        ((Write::Store(store), Some(admitted)), None)
+    }
+
+    /// Applies what is not refused, as often as it takes: a passing error of the disk holds the answers, and after
+    /// [`HOLD`] refuses the stores; what the remote legs report is kept until it can be written.
+    fn apply(&mut self, parts: &mut [Part]) -> Vec<Applied> {
+        loop {
+            let writes: Vec<Write> = wanted(parts).map(|(write, _)| write.clone()).collect();
+            match self.cache.apply(&writes) {
+                Ok(applied) => {
+                    self.recovered(writes.len());
+                    return applied;
+                }
+                Err(error) if is_invariant(&error) => return self.apply_one_by_one(&writes, &error),
+                Err(error) => self.failed(&error),
+            }
+            std::thread::sleep(RETRY);
+            let reason = ReasonCode::UNSPECIFIED_ERROR;
+            let now = self.clock.now();
+            for part in parts.iter_mut() {
+                for ((write, _), refused) in part.writes.iter().zip(&mut part.refused) {
+                    if let Write::Store(store) = write
+                        && now.saturating_sub(store.received_at) >= HOLD
+                    {
+                        *refused = Some(reason);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A write that breaks an invariant must not stop the others for ever.
+    fn apply_one_by_one(&mut self, writes: &[Write], error: &CacheError) -> Vec<Applied> {
+        error!("an invariant of the cache is broken, writing one by one: {error}");
+        let mut applied = Vec::with_capacity(writes.len());
+        for write in writes {
+            applied.push(match self.cache.apply(std::slice::from_ref(write)) {
+                Ok(outcomes) => outcomes.first().copied().unwrap_or(Applied::Done),
+                Err(error) => {
+                    error!("left out {write:?}: {error}");
+                    self.counters.lock().invariant_violations += 1;
+                    Applied::Done
+                }
+            });
+        }
+        applied
+    }
+
+    fn failed(&mut self, error: &CacheError) {
+        if !self.failing {
+            error!("{error}; nothing is acknowledged until it can be written");
+            self.failing = true;
+        }
+        self.counters.lock().cache_error = Some(error.to_string());
+    }
+
+    fn recovered(&mut self, writes: usize) {
+        if self.failing {
+            info!("the cache can be written again");
+            self.failing = false;
+            self.counters.lock().cache_error = None;
+        }
+        self.counters.lock().commits += u64::from(writes > 0);
+    }
+
+    /// Counts, hands on and answers what has been committed.
+    fn settle(&mut self, parts: Vec<Part>, applied: Vec<Applied>) {
+        let mut applied = applied.into_iter();
+        let counters = self.counters.clone();
+        let mut counters = counters.lock();
+        let mut touched = Vec::new();
+        for part in parts {
+            let mut written = Vec::with_capacity(part.writes.len());
+            for ((write, admitted), refused) in part.writes.into_iter().zip(part.refused) {
+                if let Some(reason) = refused {
+                    reject(&write, &mut counters);
+                    written.push(Err(reason));
+                    continue;
+                }
+                let applied = applied.next().unwrap_or(Applied::Done);
+                match write {
+                    Write::Store(store) if applied == Applied::Done => {
+                        counters.received += 1;
+                        self.hand_on(*store, admitted, &mut counters, &mut touched);
+                    }
+                    Write::Store(_) => counters.repeated += 1,
+                    Write::Progress { bridge, step, .. } => {
+                        count_step(counters.bridges.entry(bridge).or_default(), step);
+                        touched.push(bridge);
+                    }
+                    Write::Count { bridge, outcome } => counters.bridges.entry(bridge).or_default().finish(outcome),
+                    _ => {}
+                }
+                written.push(Ok(applied));
+            }
+            // A client that has gone meanwhile needs no answer.
+            let _ = part.answer.send(written);
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        for bridge in touched {
+            let Usage { messages, bytes, .. } = self.cache.usage(bridge);
+            let columns = counters.bridges.entry(bridge).or_default();
+            (columns.cached, columns.cached_bytes) = (messages, bytes);
+            if let Some(outlet) = self.outlets.get(&bridge) {
+                outlet.ring.filled.notify_one();
+            }
+        }
+    }
+
+    /// Puts what has been committed into the rings.
+    fn hand_on(&self, store: Store, admitted: Option<Admitted>, counters: &mut Counters, touched: &mut Vec<BridgeId>) {
+        let Admitted { memory, dropped } = admitted.unwrap_or(Admitted { memory: Vec::new(), dropped: Vec::new() });
+        for (bridge, reason) in dropped {
+            counters.bridges.entry(bridge).or_default().drop_at_once(reason);
+        }
+        let rows = store.deliveries.into_iter().map(|delivery| (delivery, true));
+        for (new, stored) in rows.chain(memory.into_iter().map(|delivery| (delivery, false))) {
+            let bridge = new.bridge;
+            touched.push(bridge);
+            let delivery = Delivery {
+                seq: store.seq,
+                topic: new.topic,
+                qos: new.qos,
+                retain: new.retain,
+                received_at: store.received_at,
+                stored,
+                message: store.message.clone(),
+            };
+            let columns = counters.bridges.entry(bridge).or_default();
+            let Some(outlet) = self.outlets.get(&bridge) else { continue };
+            // Counted before it can be taken, or a column would go below zero.
+            columns.accept();
+            if outlet.ring.lock().push(delivery).is_err() {
+                columns.queued -= 1;
+                columns.accepted -= 1;
+                columns.drop_at_once(crate::bridge::delivery::DropReason::Qos0Offline);
+            }
+        }
+    }
+
+    fn open(&mut self, client_id: &Arc<str>, clean_start: bool, expiry: u32) -> Result<Opened, ReasonCode> {
+        let opened = self.cache.session(client_id).and_then(|kept| {
+            let opened = session::open(client_id, kept, clean_start, expiry, self.clock.now());
+            self.cache.apply(&opened.writes)?;
+            Ok(opened)
+        });
+        opened.map_err(|error| {
+            self.failed(&error);
+            ReasonCode::SERVER_UNAVAILABLE
+        })
+    }
+
+    fn page(&mut self, bridge: BridgeId, after: Seq, messages: usize, bytes: usize) {
+        let Some(outlet) = self.outlets.get(&bridge) else { return };
+        match self.cache.page(bridge, after, messages, bytes) {
+            Ok(page) => outlet.ring.lock().refill(page.deliveries, page.complete),
+            Err(error) => {
+                warn!("reading the queue: {error}");
+                outlet.ring.lock().page_failed();
+                std::thread::sleep(RETRY);
+            }
+        }
+        outlet.ring.filled.notify_one();
+    }
+}
+
+fn wanted(parts: &[Part]) -> impl Iterator<Item = &(Write, Option<Admitted>)> {
+    parts.iter().flat_map(|part| {
+        part.writes.iter().zip(&part.refused).filter(|(_, refused)| refused.is_none()).map(|(write, _)| write)
+    })
+}
+
+fn reject(write: &Write, counters: &mut Counters) {
+    counters.refused += 1;
+    if let Write::Store(store) = write {
+        for delivery in &store.deliveries {
+            counters.bridges.entry(delivery.bridge).or_default().rejected += 1;
+        }
+    }
+}
+
+fn count_step(columns: &mut crate::bridge::counters::BridgeCounters, step: Progress) {
+    match step {
+        Progress::Removed(outcome) => columns.finish(outcome),
+        Progress::Quarantined(_) => columns.quarantine(),
+        Progress::Sent { .. } | Progress::Released { .. } | Progress::Requeued => {}
+    }
+}
+
+/// Not the disk's fault: it will not pass.
+fn is_invariant(error: &CacheError) -> bool {
+    matches!(error, CacheError::Sqlite(error)
+        if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation))
+}

@@ -1,0 +1,179 @@
+//! What parses and still makes no sense, and what makes sense but costs a guarantee.
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::{Bridge, Config, Synchronous, WhenFull};
+use crate::bridge::message::QoS;
+use crate::bridge::topic;
+use crate::bridge::units::format_duration;
+use crate::bridge::yaml::{Document, YamlError};
+
+/// The longest Keep Alive that CONNECT can say.
+const MAX_KEEP_ALIVE: Duration = Duration::from_secs(u16::MAX as u64);
+
+pub(super) fn check(config: &Config, document: &Document) -> Result<(), YamlError> {
+    let wrong = |key: &str, what: String| Err(document.wrong(key, what));
+    if config.listeners.is_empty() {
+        return wrong("listeners", "no listener: at least one, as in `- bind: 0.0.0.0:1883`".to_owned());
+    }
+    let mut binds = HashSet::new();
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let key = format!("listeners[{index}]");
+        if listener.bind.port() != 0 && !binds.insert(listener.bind) {
+            return wrong(&format!("{key}.bind"), format!("{} is there twice", listener.bind));
+        }
+        if listener.receive_maximum == 0 {
+            return wrong(&format!("{key}.receive_maximum"), "0 is too small: at least 1".to_owned());
+        }
+        if !(64..=268_435_460).contains(&listener.max_packet_size) {
+            return wrong(&format!("{key}.max_packet_size"), "from 64B to 256MiB".to_owned());
+        }
+    }
+    if let Some(cache) = &config.cache {
+        if cache.max_messages == 0 || cache.max_bytes == 0 {
+            return wrong("cache", "max_messages and max_bytes must be at least 1".to_owned());
+        }
+        if matches!(cache.when_full, WhenFull::DropOldest | WhenFull::Block) {
+            let what = "not available yet in this version: reject or drop_newest";
+            return wrong("cache.when_full", what.to_owned());
+        }
+    }
+    let mut names = HashSet::new();
+    let mut identities = HashSet::new();
+    for (index, bridge) in config.bridges.iter().enumerate() {
+        let key = format!("bridges[{index}]");
+        check_bridge(bridge, &key, document)?;
+        if !names.insert(&bridge.name) {
+            return wrong(&format!("{key}.name"), format!("`{}` is there twice", bridge.name));
+        }
+        if !identities.insert((&bridge.server, &bridge.client_id)) {
+            let what = "another bridge has this client_id at this server: they would disconnect each other";
+            return wrong(&format!("{key}.client_id"), what.to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn check_bridge(bridge: &Bridge, key: &str, document: &Document) -> Result<(), YamlError> {
+    let wrong = |leaf: &str, what: String| Err(document.wrong(&format!("{key}.{leaf}"), what));
+    if bridge.name.is_empty() || bridge.name.len() > 255 {
+        return wrong("name", "from 1 to 255 characters".to_owned());
+    }
+    if !matches!(bridge.protocol, 4 | 5) {
+        return wrong("protocol", format!("{} does not exist: 4 (MQTT 3.1.1) or 5", bridge.protocol));
+    }
+    if bridge.client_id.is_empty() || bridge.client_id.len() > 65_535 {
+        return wrong("client_id", "from 1 to 65535 bytes: the remote keeps the session under this name".to_owned());
+    }
+    if bridge.username.as_ref().is_some_and(|username| username.len() > 65_535) {
+        return wrong("username", "at most 65535 bytes".to_owned());
+    }
+    if bridge.password.as_ref().is_some_and(|password| password.reveal().len() > 65_535) {
+        return wrong("password", "at most 65535 bytes".to_owned());
+    }
+    if bridge.password.is_some() && bridge.password_file.is_some() {
+        return wrong("password_file", "`password` is given as well: one of them".to_owned());
+    }
+    if (bridge.password.is_some() || bridge.password_file.is_some()) && bridge.username.is_none() {
+        return wrong("username", "a password needs a username".to_owned());
+    }
+    if bridge.keep_alive < Duration::from_secs(1)
+        || bridge.keep_alive > MAX_KEEP_ALIVE
+        || bridge.keep_alive.subsec_nanos() != 0
+    {
+        return wrong("keep_alive", "whole seconds, from 1s to 65535s".to_owned());
+    }
+    for (leaf, duration) in [
+        ("connect_timeout", bridge.connect_timeout),
+        ("ack_timeout", bridge.ack_timeout),
+        ("reconnect.min", bridge.reconnect.min),
+    ] {
+        if duration < Duration::from_millis(1) {
+            return wrong(leaf, "at least 1ms".to_owned());
+        }
+    }
+    if bridge.reconnect.max < bridge.reconnect.min {
+        let (min, max) = (format_duration(bridge.reconnect.min), format_duration(bridge.reconnect.max));
+        return wrong("reconnect", format!("max {max} is below min {min}"));
+    }
+    if bridge.window == 0 {
+        return wrong("window", "0 is too small: at least 1".to_owned());
+    }
+    for (index, forward) in bridge.forwards.iter().enumerate() {
+        let leaf = format!("forwards[{index}]");
+        mapping(&forward.local, forward.remote.as_deref(), &forward.prefix).or_else(|what| wrong(&leaf, what))?;
+    }
+    for (index, subscription) in bridge.subscriptions.iter().enumerate() {
+        let leaf = format!("subscriptions[{index}]");
+        mapping(&subscription.remote, subscription.local.as_deref(), &subscription.prefix)
+            .or_else(|what| wrong(&leaf, what))?;
+    }
+    Ok(())
+}
+
+fn mapping(filter: &str, name: Option<&str>, prefix: &str) -> Result<(), String> {
+    topic::check_filter(filter)?;
+    if filter.starts_with("$share/") {
+        return Err(format!("`{filter}`: shared subscriptions are not available yet in this version"));
+    }
+    if let Some(name) = name {
+        if topic::has_wildcard(filter) && topic::has_wildcard(name) && name == filter {
+            return Err(format!("`{filter}` on both sides: leave the second one out, topics stay as they are"));
+        }
+        topic::check_name(name)?;
+        if topic::has_wildcard(filter) {
+            let what = "would put every topic of a wildcard under one name: leave it out, or use `prefix`";
+            return Err(format!("`{filter}` to `{name}` {what}"));
+        }
+    }
+    if !prefix.is_empty() {
+        topic::check_name(prefix)?;
+    }
+    Ok(())
+}
+
+/// What is allowed but costs a guarantee, in words, for `check` and the log.
+pub fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(cache) = &config.cache {
+        if cache.synchronous == Synchronous::Normal {
+            warnings.push(
+                "cache.synchronous: normal: the last acknowledged messages can be lost at a power loss".to_owned(),
+            );
+        }
+        if cache.when_full == WhenFull::DropNewest {
+            warnings.push("cache.when_full: drop_newest: a full cache loses acknowledged messages".to_owned());
+        }
+        if cache.max_age.is_some() {
+            warnings.push("cache.max_age: an outage longer than this loses acknowledged messages".to_owned());
+        }
+    }
+    for bridge in &config.bridges {
+        let name = &bridge.name;
+        let exactly_once = bridge.forwards.iter().any(|forward| forward.qos.is_none_or(|qos| qos == QoS::ExactlyOnce));
+        if exactly_once && bridge.clean_start {
+            warnings.push(format!(
+                "bridge {name}: clean_start: QoS 2 messages in flight when the link is lost are sent again, \
+                 and arrive twice where the remote had them"
+            ));
+        } else if exactly_once && bridge.protocol == 5 && bridge.session_expiry < Duration::from_secs(3_600) {
+            warnings.push(format!(
+                "bridge {name}: session_expiry {}: after a longer outage QoS 2 is no longer exactly once",
+                format_duration(bridge.session_expiry)
+            ));
+        }
+        if bridge.forwards.is_empty() && bridge.subscriptions.is_empty() {
+            warnings.push(format!("bridge {name}: neither forwards nor subscriptions: nothing goes over it"));
+        }
+        for (index, forward) in bridge.forwards.iter().enumerate() {
+            let earlier = bridge.forwards[..index].iter().find(|other| topic::covers(&other.local, &forward.local));
+            if let Some(earlier) = earlier {
+                warnings.push(format!(
+                    "bridge {name}: forward `{}` never applies: `{}` stands before it and matches the same topics",
+                    forward.local, earlier.local
+                ));
+            }
+        }
+    }
+    warnings
+}

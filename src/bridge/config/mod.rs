@@ -1,0 +1,370 @@
+//! `bridge.yaml`: what was typed, with its defaults, checked before anything starts.
+mod check;
+mod secret;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use check::warnings;
+pub use secret::Secret;
+
+use super::message::QoS;
+use super::units;
+use super::yaml::{Document, YamlError};
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where local clients connect.
+    pub listeners: Vec<Listener>,
+    /// The offline cache; without it and without bridges, sessions live in memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
+    /// The remotes; none: a small broker.
+    #[serde(default)]
+    pub bridges: Vec<Bridge>,
+    /// Where /metrics and /healthz are served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
+}
+
+/// A listener of the local leg.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Address and port.
+    pub bind: SocketAddr,
+    /// Largest packet that a client may send, in bytes.
+    #[serde(default = "one_mebibyte", deserialize_with = "units::size", serialize_with = "units::write_size")]
+    pub max_packet_size: u64,
+    /// PUBLISHes of one client that may wait for their commit: announced as Receive Maximum to MQTT 5 clients; a 3.1.1
+    /// client that has more is not read from.
+    #[serde(default = "receive_maximum")]
+    pub receive_maximum: u16,
+}
+
+/// The offline cache.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// Messages that each bridge may have waiting.
+    #[serde(default = "one_million")]
+    pub max_messages: u64,
+    /// Bytes of topics, properties and payloads that each bridge may have waiting.
+    #[serde(default = "one_gibibyte", deserialize_with = "units::size", serialize_with = "units::write_size")]
+    pub max_bytes: u64,
+    /// A message that has not been sent once by then is dropped.
+    #[serde(
+        default,
+        deserialize_with = "units::optional_duration",
+        serialize_with = "units::write_optional_duration",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub max_age: Option<Duration>,
+    /// What happens to a publish that no longer fits.
+    #[serde(default)]
+    pub when_full: WhenFull,
+    /// What happens at start when the file is corrupted or foreign.
+    #[serde(default)]
+    pub on_corruption: OnCorruption,
+    /// SQLite's `synchronous`.
+    #[serde(default)]
+    pub synchronous: Synchronous,
+}
+
+impl Cache {
+    /// The defaults, for a file.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            max_messages: one_million(),
+            max_bytes: one_gibibyte(),
+            max_age: None,
+            when_full: WhenFull::default(),
+            on_corruption: OnCorruption::default(),
+            synchronous: Synchronous::default(),
+        }
+    }
+}
+
+/// What happens to a publish that no longer fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// MQTT 5: PUBACK or PUBREC 0x97; 3.1.1: the connection is closed. The publisher keeps the message.
+    #[default]
+    Reject,
+    /// It is acknowledged and dropped.
+    DropNewest,
+    /// The oldest makes room.
+    DropOldest,
+    /// It waits.
+    Block,
+}
+
+/// What happens at start when the cache file is corrupted or foreign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnCorruption {
+    /// The bridge does not start.
+    #[default]
+    Refuse,
+    /// The file is renamed, with its WAL, and a fresh one is begun.
+    SetAside,
+}
+
+/// SQLite's `synchronous` (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Synchronous {
+    /// Every commit is synced: safe against power loss.
+    #[default]
+    Full,
+    /// Safe against a crash of the process, not against power loss.
+    Normal,
+}
+
+/// A remote and what goes to and fro.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bridge {
+    /// Names it in the cache, in metrics and in logs; a bridge that is renamed leaves its queue behind.
+    pub name: String,
+    /// `mqtt://host:port`.
+    pub server: Server,
+    /// 4 (MQTT 3.1.1) or 5.
+    #[serde(default = "protocol")]
+    pub protocol: u8,
+    /// Client Identifier.
+    pub client_id: String,
+    /// Whether the remote shall forget the session at every connect.
+    #[serde(default)]
+    pub clean_start: bool,
+    /// Session Expiry Interval.
+    #[serde(default = "seven_days", deserialize_with = "units::duration", serialize_with = "units::write_duration")]
+    pub session_expiry: Duration,
+    /// User Name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// A file that holds the password, without its line end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// Keep Alive, in whole seconds; the connection is given up after 1.5 times this without a byte from the remote.
+    #[serde(default = "sixty_seconds", deserialize_with = "units::duration", serialize_with = "units::write_duration")]
+    pub keep_alive: Duration,
+    /// How long name resolution, connect and CONNACK may take, each.
+    #[serde(default = "two_seconds", deserialize_with = "units::duration", serialize_with = "units::write_duration")]
+    pub connect_timeout: Duration,
+    /// How old the oldest unacknowledged packet, or a write that makes no progress, may get before the connection is
+    /// given up.
+    #[serde(
+        default = "twenty_seconds",
+        deserialize_with = "units::duration",
+        serialize_with = "units::write_duration"
+    )]
+    pub ack_timeout: Duration,
+    /// Pauses between connection attempts.
+    #[serde(default)]
+    pub reconnect: Reconnect,
+    /// Unacknowledged PUBLISHes at a time; the remote's Receive Maximum may lower it.
+    #[serde(default = "window")]
+    pub window: u16,
+    /// Whether QoS 0 messages are cached while the link is down; otherwise they are dropped then, and counted.
+    #[serde(default)]
+    pub cache_qos0: bool,
+    /// What goes to the remote; the first forward that matches a message applies.
+    #[serde(default)]
+    pub forwards: Vec<Forward>,
+    /// What comes from the remote.
+    #[serde(default)]
+    pub subscriptions: Vec<Subscription>,
+}
+
+/// Pauses between connection attempts: they double from `min` to `max`, each shortened by up to half at random.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reconnect {
+    /// After the first failure.
+    #[serde(
+        default = "hundred_milliseconds",
+        deserialize_with = "units::duration",
+        serialize_with = "units::write_duration"
+    )]
+    pub min: Duration,
+    /// Never longer than this.
+    #[serde(default = "two_seconds", deserialize_with = "units::duration", serialize_with = "units::write_duration")]
+    pub max: Duration,
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self { min: hundred_milliseconds(), max: two_seconds() }
+    }
+}
+
+/// A local -> remote rule.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forward {
+    /// Topic Filter of local messages.
+    pub local: String,
+    /// Topic Name at the remote; absent: the message's own. Not together with a wildcard in `local`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// Put before the topic.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    /// QoS at the remote; absent: the message's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos: Option<QoS>,
+    /// RETAIN at the remote; absent: the message's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain: Option<bool>,
+}
+
+/// A remote -> local rule.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subscription {
+    /// Topic Filter at the remote.
+    pub remote: String,
+    /// Local Topic Name; absent: the message's own. Not together with a wildcard in `remote`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<String>,
+    /// Put before the topic.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    /// Maximum QoS asked for.
+    #[serde(default = "at_least_once")]
+    pub qos: QoS,
+}
+
+/// Where /metrics and /healthz are served.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Address and port.
+    pub bind: SocketAddr,
+}
+
+/// Where a remote is: a host name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Server {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl TryFrom<String> for Server {
+    type Error = String;
+    fn try_from(url: String) -> Result<Self, String> {
+        let wrong = |why: &str| format!("`{url}` {why}: write mqtt://host:port, as in mqtt://emqx:1883");
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err(wrong("is no URL"));
+        };
+        match scheme {
+            "mqtt" | "tcp" => {}
+            "mqtts" | "ssl" | "ws" | "wss" => {
+                return Err(format!("`{url}`: TLS and WebSocket are not available yet in this version: mqtt://"));
+            }
+            _ => return Err(wrong("has an unknown scheme")),
+        }
+        let (host, port) = match rest.rsplit_once(':').filter(|(_, port)| !port.contains(']')) {
+            Some((host, port)) => (host, port.parse().map_err(|_| wrong("has no valid port"))?),
+            None => (rest, 1883),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() || host.contains(['/', '@', ' ']) {
+            return Err(wrong("has no valid host"));
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl From<Server> for String {
+    fn from(server: Server) -> Self {
+        server.to_string()
+    }
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(formatter, "mqtt://[{}]:{}", self.host, self.port)
+        } else {
+            write!(formatter, "mqtt://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// With file, line and key, and what would be right.
+    pub fn load(file: &Path) -> Result<Self, YamlError> {
+        Self::from_document(&Document::read(file)?)
+    }
+
+    /// Checks a document that has been read.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn from_document(document: &Document) -> Result<Self, YamlError> {
+        let mut config: Self = document.parse()?;
+        check::check(&config, document)?;
+        secret::read_password_files(&mut config, document)?;
+        if config.cache.is_none() && !config.bridges.is_empty() {
+            config.cache = Some(Cache::at("mqtt-bridge.db"));
+        }
+        Ok(config)
+    }
+}
+
+fn one_mebibyte() -> u64 {
+    1 << 20
+}
+fn one_gibibyte() -> u64 {
+    1 << 30
+}
+fn one_million() -> u64 {
+    1_000_000
+}
+fn receive_maximum() -> u16 {
+    256
+}
+fn protocol() -> u8 {
+    5
+}
+fn window() -> u16 {
+    100
+}
+fn at_least_once() -> QoS {
+    QoS::AtLeastOnce
+}
+fn hundred_milliseconds() -> Duration {
+    Duration::from_millis(100)
+}
+fn two_seconds() -> Duration {
+    Duration::from_secs(2)
+}
+fn twenty_seconds() -> Duration {
+    Duration::from_secs(20)
+}
+fn sixty_seconds() -> Duration {
+    Duration::from_secs(60)
+}
+fn seven_days() -> Duration {
+    Duration::from_secs(7 * 86_400)
+}

@@ -1,0 +1,45 @@
+//! Passwords: read where they are needed, shown nowhere.
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::Config;
+use crate::bridge::yaml::{Document, YamlError};
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself; for the CONNECT packet alone.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+/// Reads each `password_file` into `password`; a relative path is relative to the configuration file.
+pub(super) fn read_password_files(config: &mut Config, document: &Document) -> Result<(), YamlError> {
+    for (index, bridge) in config.bridges.iter_mut().enumerate() {
+        let Some(file) = &bridge.password_file else { continue };
+        let path = document.file().parent().map_or_else(|| file.clone(), |directory| directory.join(file));
+        let password = std::fs::read_to_string(&path).map_err(|error| {
+            let key = format!("bridges[{index}].password_file");
+            document.wrong(&key, format!("{} cannot be read: {error}", path.display()))
+        })?;
+        bridge.password = Some(Secret(password.trim_end_matches(['\r', '\n']).to_owned()));
+    }
+    Ok(())
+}

@@ -1,0 +1,494 @@
+//! A local client's connection: CONNECT, publishing, subscribing, Keep Alive, and its end.
+//!
+//! Call a `handle_*` method for whatever happened, then [`flush`](Client::flush), then write
+//! [`transmit`](Client::transmit) and perform each [`Effect`], and wait.
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::intake::{Accepted, Intake, Release, Ticket};
+use super::outgoing::{Outgoing, Parcel};
+use super::routes::Routes;
+use super::session::{self, Opened};
+use crate::bridge::delivery::{Origin, Seq, Store, Time, Write};
+use crate::bridge::message::{Message, QoS};
+use crate::bridge::topic;
+use crate::bridge::wire::{
+    Connack, Connect, Disconnect, Packet, Publish, ReasonCode, Suback, Subscribe, Subscription, Unsubscribe, Version,
+    WireError, encode,
+};
+
+/// How long a client may take from the TCP connection to its CONNECT.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Unsent bytes above which no further PUBLISH is encoded.
+const HIGH_WATER: usize = 64 * 1024;
+/// Receive Maximum that is assumed of 3.1.1 clients, which cannot say theirs.
+const RECEIVE_MAXIMUM_V4: u16 = 100;
+
+/// What the shell is to do.
+#[derive(Debug, PartialEq)]
+pub enum Effect {
+    /// End any other connection of this client, open its session, and answer with [`Client::handle_opened`].
+    Open {
+        /// Client Identifier.
+        client_id: Arc<str>,
+        /// Clean Start.
+        clean_start: bool,
+        /// Session Expiry Interval in seconds.
+        expiry: u32,
+    },
+    /// Commit in this order; answer with [`Client::handle_committed`], in the order of these effects.
+    Commit(Vec<Write>),
+    /// Deliver to local subscribers.
+    Publish(Arc<Message>),
+    /// These are the client's subscriptions from now on.
+    Subscriptions(Vec<Subscription>),
+    /// Close the connection, after an attempt to write what is encoded.
+    Close {
+        /// Why, for the log.
+        why: String,
+    },
+    /// Worth a line in the log.
+    Warn(String),
+}
+
+#[derive(Debug)]
+enum State {
+    /// CONNECT must come until then.
+    Expecting(Time),
+    Opening(Box<Connect>),
+    Open,
+    Closed,
+}
+
+#[derive(Debug)]
+enum After {
+    Stored(Ticket, Arc<Message>),
+    Forgotten(u16),
+    Send(Packet),
+    Nothing,
+}
+
+/// One connection of a local client. `R` is what subscribers' receipts are.
+#[derive(Debug)]
+pub struct Client<R> {
+    state: State,
+    version: Version,
+    client_id: Arc<str>,
+    expiry: u32,
+    /// The session was to outlive the connection from the first, so there is something to end.
+    kept: bool,
+    keep_alive: Option<Duration>,
+    heard: Time,
+    receive_maximum: u16,
+    maximum_packet_size: u32,
+    /// PUBLISHes of this connection without PUBACK or PUBCOMP.
+    unanswered: usize,
+    intake: Intake,
+    outgoing: Outgoing<R>,
+    subscriptions: Vec<Subscription>,
+    writes: Vec<Write>,
+    after: Vec<After>,
+    committing: VecDeque<Vec<After>>,
+    out: Vec<u8>,
+    effects: VecDeque<Effect>,
+    closing: Option<(ReasonCode, String)>,
+}
+
+impl<R> Client<R> {
+    /// A TCP connection has been accepted.
+    pub fn new(receive_maximum: u16, maximum_packet_size: u32, now: Time) -> Self {
+        Self {
+            state: State::Expecting(now + CONNECT_TIMEOUT),
+            version: Version::V5,
+            client_id: "".into(),
+            expiry: 0,
+            kept: false,
+            keep_alive: None,
+            heard: now,
+            receive_maximum,
+            maximum_packet_size,
+            unanswered: 0,
+            intake: Intake::new(receive_maximum, []),
+            outgoing: Outgoing::new(u16::MAX, None),
+            subscriptions: Vec::new(),
+            writes: Vec::new(),
+            after: Vec::new(),
+            committing: VecDeque::new(),
+            out: Vec::new(),
+            effects: VecDeque::new(),
+            closing: None,
+        }
+    }
+
+    /// Whether more may be read from the client.
+    pub fn wants_read(&self) -> bool {
+        let open = matches!(self.state, State::Expecting(_) | State::Open) && self.closing.is_none();
+        open && self.intake.has_room() && self.out.len() < HIGH_WATER
+    }
+
+    /// Whether the connection is closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// Whether it is closed, or closes as soon as what has been read is committed.
+    pub fn is_closing(&self) -> bool {
+        self.is_closed() || self.closing.is_some()
+    }
+
+    /// Whether it is closed and all that was read from it is committed.
+    pub fn is_finished(&self) -> bool {
+        self.is_closed() && self.committing.is_empty() && self.writes.is_empty()
+    }
+
+    /// Client Identifier; empty before CONNECT.
+    pub fn client_id(&self) -> &Arc<str> {
+        &self.client_id
+    }
+
+    /// Bytes to be written to the socket.
+    pub fn transmit(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// The socket has taken so many of them.
+    pub fn handle_written(&mut self, bytes: usize) {
+        self.out.drain(..bytes);
+    }
+
+    /// What is to be done next.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    pub fn deadline(&self) -> Option<Time> {
+        match self.state {
+            State::Expecting(until) => Some(until),
+            State::Open => self.keep_alive.map(|keep_alive| self.heard + keep_alive.mul_f64(1.5)),
+            State::Opening(_) | State::Closed => None,
+        }
+    }
+
+    /// Time has passed ([MQTT-3.1.2-22]).
+    pub fn handle_timeout(&mut self, now: Time) {
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            match self.state {
+                State::Expecting(_) => self.close_at_once("no CONNECT within 10 s"),
+                _ => self.close(ReasonCode::KEEP_ALIVE_TIMEOUT, "Keep Alive"),
+            }
+        }
+    }
+
+    /// The client violates the protocol, or its packet could not be decoded.
+    pub fn handle_violation(&mut self, error: &WireError) {
+        if matches!(self.state, State::Expecting(_)) {
+            let unsupported = error.reason == ReasonCode::UNSUPPORTED_PROTOCOL_VERSION;
+            if unsupported {
+                // In the form of 3.1.1, which every version understands ([MQTT-3.1.2-1]).
+                encode(&Packet::Connack(Box::new(Connack::new(error.reason, false))), Version::V4, &mut self.out);
+            }
+            return self.close_at_once(&error.to_string());
+        }
+        self.close(error.reason, &error.to_string());
+    }
+
+    /// Another connection has taken over, the bridge shuts down, or the queue has overflowed: what has been read is
+    /// still committed and acknowledged, then the connection is closed.
+    pub fn handle_close(&mut self, reason: ReasonCode) {
+        self.close(reason, &reason.to_string());
+    }
+
+    /// The socket is gone.
+    pub fn handle_eof(&mut self) {
+        self.intake.handle_closed();
+        self.close_at_once("closed by the client");
+    }
+
+    /// A packet has come.
+    pub fn handle_packet(&mut self, packet: Packet, routes: &Routes, now: Time) {
+        self.heard = now;
+        let result = match (&self.state, packet) {
+            (State::Expecting(_), Packet::Connect(connect)) => {
+                self.handle_connect(connect);
+                Ok(())
+            }
+            (State::Open, packet) => self.handle_open_packet(packet, routes, now),
+            _ => Ok(()),
+        };
+        if let Err(error) = result {
+            self.handle_violation(&error);
+        }
+    }
+
+    fn handle_connect(&mut self, mut connect: Box<Connect>) {
+        self.version = connect.version;
+        if connect.client_id.is_empty() {
+            if connect.version == Version::V4 && !connect.clean_start {
+                let connack = Connack::new(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID, false); // [MQTT-3.1.3-8]
+                self.send(&Packet::Connack(Box::new(connack)));
+                return self.close_at_once("no Client Identifier, and no Clean Session");
+            }
+            connect.client_id = format!("auto-{:016x}", fastrand::u64(..));
+            self.client_id = connect.client_id.as_str().into();
+        }
+        let client_id: Arc<str> = connect.client_id.as_str().into();
+        if connect.will {
+            self.warn(format!("client {client_id}: its Will is ignored: not available yet in this version"));
+        }
+        let (clean_start, expiry) = (connect.clean_start, connect.session_expiry);
+        self.effects.push_back(Effect::Open { client_id, clean_start, expiry });
+        self.state = State::Opening(connect);
+    }
+
+    /// The session is open and what had to be committed is.
+    pub fn handle_opened(&mut self, opened: Opened, now: Time) {
+        let State::Opening(connect) = std::mem::replace(&mut self.state, State::Open) else { return };
+        let assigned = (!self.client_id.is_empty()).then(|| connect.client_id.clone());
+        self.client_id = connect.client_id.as_str().into();
+        self.expiry = connect.session_expiry;
+        self.kept = self.expiry > 0;
+        self.keep_alive = (connect.keep_alive > 0).then(|| Duration::from_secs(connect.keep_alive.into()));
+        self.heard = now;
+        self.intake = Intake::new(self.receive_maximum, opened.session.received_ids);
+        let window = if self.version == Version::V4 { RECEIVE_MAXIMUM_V4 } else { connect.receive_maximum };
+        self.outgoing = Outgoing::new(window, connect.maximum_packet_size);
+        self.subscriptions = opened.session.subscriptions;
+        if !self.subscriptions.is_empty() {
+            self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
+        }
+        let connack = Connack {
+            receive_maximum: self.receive_maximum,
+            maximum_packet_size: Some(self.maximum_packet_size),
+            assigned_client_id: assigned,
+            ..Connack::new(ReasonCode::SUCCESS, opened.present)
+        };
+        self.send(&Packet::Connack(Box::new(connack)));
+    }
+
+    /// The session could not be opened.
+    pub fn handle_not_opened(&mut self, reason: ReasonCode) {
+        self.send(&Packet::Connack(Box::new(Connack::new(reason, false))));
+        self.close_at_once("its session could not be opened");
+    }
+
+    fn handle_open_packet(&mut self, packet: Packet, routes: &Routes, now: Time) -> Result<(), WireError> {
+        match packet {
+            Packet::Publish(publish) => self.handle_publish(&publish, routes, now)?,
+            Packet::Pubrel(ack) => {
+                if let Release::Forget(packet_id) = self.intake.handle_pubrel(ack.packet_id)? {
+                    if self.expiry > 0 {
+                        let write = Write::Forget { origin: self.origin(), packet_id };
+                        self.write(write, After::Forgotten(packet_id));
+                    } else {
+                        self.intake.handle_forgotten(packet_id);
+                    }
+                }
+            }
+            Packet::Puback(ack) => self.outgoing.handle_puback(ack),
+            Packet::Pubrec(ack) => {
+                if let Some(packet) = self.outgoing.handle_pubrec(ack) {
+                    self.send(&packet);
+                }
+            }
+            Packet::Pubcomp(ack) => self.outgoing.handle_pubcomp(ack),
+            Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe)?,
+            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(&unsubscribe),
+            Packet::Pingreq => self.send(&Packet::Pingresp),
+            Packet::Disconnect(disconnect) => {
+                if let Some(expiry) = disconnect.session_expiry {
+                    if self.expiry == 0 && expiry != 0 {
+                        let what = "DISCONNECT: a session that was to end cannot be kept"; // [MQTT-3.14.2-2]
+                        return Err(WireError::new(ReasonCode::PROTOCOL_ERROR, what));
+                    }
+                    self.expiry = expiry;
+                }
+                self.close_at_once("DISCONNECT");
+            }
+            other => {
+                let what = format!("{} from a client", other.name());
+                return Err(WireError::new(ReasonCode::PROTOCOL_ERROR, what));
+            }
+        }
+        Ok(())
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Local(self.client_id.clone())
+    }
+
+    fn handle_publish(&mut self, publish: &Publish, routes: &Routes, now: Time) -> Result<(), WireError> {
+        let Accepted::Submit(ticket) = self.intake.handle_publish(publish)? else { return Ok(()) };
+        if publish.qos != QoS::AtMostOnce {
+            self.unanswered += 1;
+            if self.version == Version::V5 && self.unanswered > usize::from(self.receive_maximum) {
+                let what = format!("more than {} PUBLISHes unacknowledged", self.receive_maximum);
+                return Err(WireError::new(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, what));
+            }
+        }
+        // A session that ends with the connection has nothing to resume: its identifiers live in memory.
+        let recorded = publish.qos == QoS::ExactlyOnce && self.expiry > 0;
+        let message = publish.message.clone();
+        let store = Store {
+            seq: Seq::default(),
+            received_at: now,
+            deliveries: routes.deliveries(&message, None),
+            received_id: recorded.then(|| (self.origin(), publish.packet_id)),
+            message: message.clone(),
+        };
+        self.write(Write::Store(Box::new(store)), After::Stored(ticket, message));
+        Ok(())
+    }
+
+    fn handle_subscribe(&mut self, subscribe: Subscribe) -> Result<(), WireError> {
+        if subscribe.identifier.is_some() {
+            let what = "SUBSCRIBE with a Subscription Identifier"; // CONNACK says that there are none
+            return Err(WireError::new(ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, what));
+        }
+        let mut reasons = Vec::new();
+        for subscription in subscribe.filters {
+            let filter = &subscription.filter;
+            if topic::check_filter(filter).is_err() {
+                reasons.push(ReasonCode::TOPIC_FILTER_INVALID);
+            } else if filter.starts_with("$share/") {
+                reasons.push(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED);
+            } else {
+                reasons.push(ReasonCode(subscription.qos as u8));
+                self.subscriptions.retain(|known| known.filter != *filter);
+                self.subscriptions.push(subscription.clone());
+                let client_id = self.client_id.clone();
+                self.write_if_kept(Write::Subscribe { client_id, subscription });
+            }
+        }
+        self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
+        let packet_id = subscribe.packet_id;
+        self.send_after_commit(Packet::Suback(Suback { packet_id, reasons }));
+        Ok(())
+    }
+
+    fn handle_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
+        let mut reasons = Vec::new();
+        for filter in &unsubscribe.filters {
+            let before = self.subscriptions.len();
+            self.subscriptions.retain(|known| known.filter != *filter);
+            let existed = self.subscriptions.len() < before;
+            reasons.push(if existed { ReasonCode::SUCCESS } else { ReasonCode::NO_SUBSCRIPTION_EXISTED });
+            let client_id = self.client_id.clone();
+            self.write_if_kept(Write::Unsubscribe { client_id, filter: filter.clone() });
+        }
+        self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
+        self.send_after_commit(Packet::Unsuback(Suback { packet_id: unsubscribe.packet_id, reasons }));
+    }
+
+    fn write_if_kept(&mut self, write: Write) {
+        if self.expiry > 0 {
+            self.write(write, After::Nothing);
+        }
+    }
+
+    /// Sends a packet once what has been written before it is committed.
+    fn send_after_commit(&mut self, packet: Packet) {
+        match self.after.last_mut() {
+            Some(after @ After::Nothing) => *after = After::Send(packet),
+            _ => self.send(&packet),
+        }
+    }
+
+    /// A commit has been made, or refused write by write; whether each store was the first of its message.
+    pub fn handle_committed(&mut self, outcomes: &[Result<bool, ReasonCode>]) {
+        for (after, outcome) in self.committing.pop_front().unwrap_or_default().into_iter().zip(outcomes) {
+            match after {
+                After::Stored(ticket, message) => {
+                    if *outcome == Ok(true) {
+                        self.effects.push_back(Effect::Publish(message));
+                    }
+                    if outcome.is_err() && self.version == Version::V4 {
+                        // 3.1.1 has no other way to refuse a message: the publisher keeps it, and comes back.
+                        self.close_at_once("a PUBLISH could not be stored");
+                    }
+                    self.intake.handle_stored(ticket, outcome.map(|_| ()));
+                }
+                After::Forgotten(packet_id) => self.intake.handle_forgotten(packet_id),
+                After::Send(packet) => self.send(&packet),
+                After::Nothing => {}
+            }
+        }
+    }
+
+    /// A message for this client.
+    pub fn handle_parcel(&mut self, parcel: Parcel<R>) {
+        self.outgoing.push(parcel);
+    }
+
+    /// Encodes acknowledgements and messages, and gives what has been read to be committed, as one.
+    pub fn flush(&mut self) {
+        if !self.writes.is_empty() {
+            self.committing.push_back(std::mem::take(&mut self.after));
+            self.effects.push_back(Effect::Commit(std::mem::take(&mut self.writes)));
+        }
+        if !matches!(self.state, State::Open) {
+            return;
+        }
+        while let Some(packet) = self.intake.poll_reply() {
+            self.count_answer(&packet);
+            self.send(&packet);
+        }
+        while self.closing.is_none() && self.out.len() < HIGH_WATER {
+            let Some(packet) = self.outgoing.poll(self.version) else { break };
+            self.send(&packet);
+        }
+        if self.committing.is_empty()
+            && let Some((reason, why)) = self.closing.take()
+        {
+            if self.version == Version::V5 {
+                self.send(&Packet::Disconnect(Disconnect::new(reason)));
+            }
+            self.close_at_once(&why);
+        }
+    }
+
+    fn count_answer(&mut self, packet: &Packet) {
+        let answered = match packet {
+            Packet::Puback(_) | Packet::Pubcomp(_) => true,
+            Packet::Pubrec(ack) => ack.reason.is_failure(),
+            _ => false,
+        };
+        self.unanswered -= usize::from(answered && self.unanswered > 0);
+    }
+
+    /// What is to be committed when the connection has ended: the session's expiry begins, or the session ends.
+    /// `None`: it had no session that was kept.
+    pub fn closing_write(&self, now: Time) -> Option<Write> {
+        self.kept.then(|| session::close(&self.client_id, self.expiry, now))
+    }
+
+    fn close(&mut self, reason: ReasonCode, why: &str) {
+        if !self.is_closed() && self.closing.is_none() {
+            self.closing = Some((reason, why.to_owned()));
+        }
+        if !matches!(self.state, State::Open) {
+            self.close_at_once(why);
+        }
+    }
+
+    fn close_at_once(&mut self, why: &str) {
+        if !self.is_closed() {
+            self.state = State::Closed;
+            self.effects.push_back(Effect::Close { why: why.to_owned() });
+        }
+    }
+
+    fn write(&mut self, write: Write, after: After) {
+        self.writes.push(write);
+        self.after.push(after);
+    }
+
+    fn send(&mut self, packet: &Packet) {
+        encode(packet, self.version, &mut self.out);
+    }
+
+    fn warn(&mut self, what: String) {
+        self.effects.push_back(Effect::Warn(what));
+    }
+}

@@ -1,0 +1,12 @@
+//! The decisions, pure and sans-IO: no clock, no socket, no tokio, no rusqlite. `handle_*(input, now)` in, `poll_*()`
+//! out; time is an argument.
+pub mod admission;
+pub mod backoff;
+pub mod client;
+pub mod forwarder;
+pub mod intake;
+pub mod outgoing;
+pub mod packet_ids;
+pub mod ring;
+pub mod routes;
+pub mod session;

@@ -1,0 +1,223 @@
+//! The near end of a bridge's one queue: the next deliveries, in memory; behind them the rest waits in the cache.
+//!
+//! The cache's writer puts in what it has just committed, in order, as long as there is room. From the first delivery
+//! that finds none the ring is *spilled*: nothing more is put in until the rows behind it have been read back, page by
+//! page, up to the last. So the order is that of arrival whether a message was cached for a second or for a week.
+use std::collections::{HashSet, VecDeque};
+
+use crate::bridge::delivery::{Delivery, Seq};
+
+/// The next deliveries of one bridge. Bounded by messages and by bytes (one message may exceed the bytes alone).
+#[derive(Debug)]
+pub struct Ring {
+    deliveries: VecDeque<Delivery>,
+    bytes: usize,
+    max_messages: usize,
+    max_bytes: usize,
+    /// Rows after `last` wait in the cache.
+    spilled: bool,
+    reading: bool,
+    last: Seq,
+    /// Rows that the forwarder has held since before the start.
+    held: HashSet<Seq>,
+    link_up: bool,
+}
+
+/// What is at the near end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Near {
+    /// This one is next.
+    Delivery(Seq),
+    /// Rows are still to be read.
+    Unread,
+    /// Nothing waits.
+    Nothing,
+}
+
+impl Ring {
+    /// A ring that knows nothing yet: all rows but those `held` by the forwarder are to be read.
+    pub fn new(max_messages: usize, max_bytes: usize, held: impl IntoIterator<Item = Seq>) -> Self {
+        Self {
+            deliveries: VecDeque::new(),
+            bytes: 0,
+            max_messages,
+            max_bytes,
+            spilled: true,
+            reading: false,
+            last: Seq::default(),
+            held: held.into_iter().collect(),
+            link_up: false,
+        }
+    }
+
+    /// Whether a QoS 0 message can be handed on without being stored.
+    pub fn takes_volatile(&self) -> bool {
+        self.link_up && self.has_room()
+    }
+
+    /// The forwarder says whether the remote can be reached.
+    pub fn set_link_up(&mut self, up: bool) {
+        self.link_up = up;
+    }
+
+    fn has_room(&self) -> bool {
+        !self.spilled
+            && self.deliveries.len() < self.max_messages
+            && (self.bytes < self.max_bytes || self.deliveries.is_empty())
+    }
+
+    /// Puts in what has been committed (or is not stored). A stored one that finds no room will be read back; one that
+    /// is not stored comes back.
+    pub fn push(&mut self, delivery: Delivery) -> Result<(), Delivery> {
+        if self.has_room() {
+            self.last = delivery.seq;
+            self.append(delivery);
+            return Ok(());
+        }
+        if !delivery.stored {
+            return Err(delivery);
+        }
+        self.spilled = true;
+        Ok(())
+    }
+
+    fn append(&mut self, delivery: Delivery) {
+        self.bytes += delivery.message.size();
+        self.deliveries.push_back(delivery);
+    }
+
+    /// What is at the near end.
+    pub fn near(&self) -> Near {
+        match self.deliveries.front() {
+            Some(delivery) => Near::Delivery(delivery.seq),
+            None if self.spilled => Near::Unread,
+            None => Near::Nothing,
+        }
+    }
+
+    /// Takes the next.
+    pub fn take(&mut self) -> Option<Delivery> {
+        let delivery = self.deliveries.pop_front()?;
+        self.bytes -= delivery.message.size();
+        Some(delivery)
+    }
+
+    /// Deliveries in the ring that are not rows of the cache.
+    pub fn volatile(&self) -> usize {
+        self.deliveries.iter().filter(|delivery| !delivery.stored).count()
+    }
+
+    /// Asks for the next page when less than half is left: rows after the given one, at most so many messages and
+    /// bytes. Asks once until [`refill`](Self::refill).
+    pub fn wants_page(&mut self) -> Option<(Seq, usize, usize)> {
+        let half = self.deliveries.len() * 2 <= self.max_messages && self.bytes * 2 <= self.max_bytes;
+        if !self.spilled || self.reading || !half {
+            return None;
+        }
+        self.reading = true;
+        // Rows held by the forwarder are read and left out, and must not make a page look short.
+        let messages = self.max_messages - self.deliveries.len() + self.held.len();
+        Some((self.last, messages, self.max_bytes.saturating_sub(self.bytes).max(1)))
+    }
+
+    /// Puts in a page of rows; `complete` where no row is behind it.
+    pub fn refill(&mut self, page: Vec<Delivery>, complete: bool) {
+        self.reading = false;
+        for delivery in page {
+            self.last = delivery.seq;
+            if !self.held.remove(&delivery.seq) {
+                self.append(delivery);
+            }
+        }
+        if complete {
+            self.spilled = false;
+            self.held.clear();
+        }
+    }
+
+    /// The page could not be read; it is asked for again.
+    pub fn page_failed(&mut self) {
+        self.reading = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::message::{Message, QoS};
+    use std::sync::Arc;
+
+    fn delivery(seq: i64) -> Delivery {
+        let message = Arc::new(Message::new("t", "x", QoS::AtLeastOnce));
+        Delivery {
+            seq: Seq(seq),
+            topic: message.topic.clone(),
+            qos: message.qos,
+            retain: false,
+            received_at: std::time::Duration::ZERO,
+            stored: true,
+            message,
+        }
+    }
+
+    fn taken(ring: &mut Ring) -> Vec<i64> {
+        std::iter::from_fn(|| ring.take()).map(|delivery| delivery.seq.0).collect()
+    }
+
+    #[test]
+    fn what_finds_no_room_is_read_back_in_order_before_anything_newer() {
+        let mut ring = Ring::new(2, 1000, []);
+        ring.refill(vec![], true);
+        for seq in 1..=4 {
+            assert!(ring.push(delivery(seq)).is_ok());
+        }
+        assert!(ring.wants_page().is_none(), "still full");
+        assert_eq!(taken(&mut ring), [1, 2]);
+        assert_eq!(ring.near(), Near::Unread);
+        let (after, messages, _) = ring.wants_page().unwrap();
+        assert_eq!((after, messages), (Seq(2), 2));
+        assert!(ring.wants_page().is_none(), "asked already");
+        // Committed while the page is read: it will be read as well.
+        ring.push(delivery(5)).unwrap();
+        ring.refill(vec![delivery(3), delivery(4)], false);
+        assert_eq!(taken(&mut ring), [3, 4]);
+        ring.wants_page().unwrap();
+        ring.refill(vec![delivery(5)], true);
+        ring.push(delivery(6)).unwrap();
+        assert_eq!(taken(&mut ring), [5, 6]);
+        assert_eq!(ring.near(), Near::Nothing);
+    }
+
+    #[test]
+    fn rows_that_the_forwarder_holds_since_before_the_start_are_left_out() {
+        let mut ring = Ring::new(10, 1000, [Seq(2)]);
+        assert_eq!(ring.near(), Near::Unread);
+        ring.wants_page().unwrap();
+        ring.refill(vec![delivery(1), delivery(2), delivery(3)], true);
+        assert_eq!(taken(&mut ring), [1, 3]);
+    }
+
+    #[test]
+    fn a_volatile_message_is_taken_while_the_link_is_up_and_nothing_waits_behind() {
+        let mut ring = Ring::new(2, 1000, []);
+        ring.set_link_up(true);
+        assert!(!ring.takes_volatile(), "rows may wait in the cache");
+        ring.refill(vec![], true);
+        assert!(ring.takes_volatile());
+        for seq in 1..=3 {
+            ring.push(delivery(seq)).unwrap();
+        }
+        assert!(!ring.takes_volatile());
+        assert!(ring.push(Delivery { stored: false, ..delivery(4) }).is_err());
+    }
+
+    #[test]
+    fn bytes_bound_it_too_but_never_to_nothing() {
+        let mut ring = Ring::new(100, 1, []);
+        ring.refill(vec![], true);
+        ring.push(delivery(1)).unwrap();
+        ring.push(delivery(2)).unwrap();
+        assert_eq!(taken(&mut ring), [1]);
+        assert_eq!(ring.near(), Near::Unread);
+    }
+}

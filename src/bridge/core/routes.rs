@@ -1,0 +1,94 @@
+//! Which message goes where, and under which name.
+use std::sync::Arc;
+
+use crate::bridge::config::{Bridge, Forward, Subscription};
+use crate::bridge::delivery::{BridgeId, NewDelivery};
+use crate::bridge::message::{Message, QoS};
+use crate::bridge::topic;
+
+/// The forwards of all bridges.
+#[derive(Debug, Clone, Default)]
+pub struct Routes {
+    bridges: Vec<(BridgeId, Vec<Forward>)>,
+}
+
+impl Routes {
+    /// Adds a bridge's forwards.
+    pub fn add(&mut self, bridge: BridgeId, config: &Bridge) {
+        self.bridges.push((bridge, config.forwards.clone()));
+    }
+
+    /// Where a message goes: at most one delivery a bridge, by its first forward that matches; none to the bridge that
+    /// it came `from`, or two of them would play ping-pong.
+    pub fn deliveries(&self, message: &Message, from: Option<BridgeId>) -> Vec<NewDelivery> {
+        let mut deliveries = Vec::new();
+        for (bridge, forwards) in &self.bridges {
+            if Some(*bridge) == from {
+                continue;
+            }
+            let Some(forward) = forwards.iter().find(|forward| topic::matches(&forward.local, &message.topic)) else {
+                continue;
+            };
+            deliveries.push(NewDelivery {
+                bridge: *bridge,
+                topic: renamed(&message.topic, forward.remote.as_deref(), &forward.prefix),
+                qos: forward.qos.unwrap_or(message.qos),
+                retain: forward.retain.unwrap_or(message.retain),
+            });
+        }
+        deliveries
+    }
+}
+
+/// The local name of a message from the remote, by the first subscription that matches; `None`: it was not asked for.
+/// Its QoS is at most the subscription's, whatever the remote granted.
+pub fn localized(subscriptions: &[Subscription], message: &Message) -> Option<(Arc<str>, QoS)> {
+    let subscription =
+        subscriptions.iter().find(|subscription| topic::matches(&subscription.remote, &message.topic))?;
+    let name = renamed(&message.topic, subscription.local.as_deref(), &subscription.prefix);
+    Some((name, message.qos.min(subscription.qos)))
+}
+
+fn renamed(topic: &Arc<str>, name: Option<&str>, prefix: &str) -> Arc<str> {
+    match (name, prefix) {
+        (None, "") => topic.clone(),
+        (name, prefix) => format!("{prefix}{}", name.unwrap_or(topic)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forward(local: &str, remote: Option<&str>, prefix: &str, qos: Option<QoS>) -> Forward {
+        let remote = remote.map(str::to_owned);
+        Forward { local: local.into(), remote, prefix: prefix.into(), qos, retain: None }
+    }
+
+    fn routes(forwards: Vec<Forward>) -> Routes {
+        Routes { bridges: vec![(BridgeId(1), forwards.clone()), (BridgeId(2), forwards)] }
+    }
+
+    #[test]
+    fn the_first_forward_that_matches_names_the_topic() {
+        let routes = routes(vec![
+            forward("a/b", Some("c"), "", Some(QoS::ExactlyOnce)),
+            forward("a/+", None, "site-7/", None),
+            forward("#", None, "", None),
+        ]);
+        let to = |topic: &str| {
+            let deliveries = routes.deliveries(&Message::new(topic, "x", QoS::AtLeastOnce), Some(BridgeId(2)));
+            assert_eq!(deliveries.len(), 1);
+            (deliveries[0].topic.to_string(), deliveries[0].qos)
+        };
+        assert_eq!(to("a/b"), ("c".into(), QoS::ExactlyOnce));
+        assert_eq!(to("a/c"), ("site-7/a/c".into(), QoS::AtLeastOnce));
+        assert_eq!(to("d"), ("d".into(), QoS::AtLeastOnce));
+    }
+
+    #[test]
+    fn what_matches_no_forward_goes_nowhere() {
+        let routes = routes(vec![forward("a", None, "", None)]);
+        assert!(routes.deliveries(&Message::new("b", "x", QoS::AtMostOnce), None).is_empty());
+    }
+}

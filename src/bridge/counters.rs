@@ -1,0 +1,138 @@
+//! What is counted, in one place (G7), by double entry: what leaves one column enters another under one lock, so that
+//! at every moment accepted + restored = delivered + queued + in_flight + quarantined + dropped.
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::core::forwarder::Statistics;
+use super::delivery::{BridgeId, DropReason, Outcome};
+
+/// The columns of one bridge. Counters begin at zero with the process.
+#[derive(Debug, Clone, Default)]
+pub struct BridgeCounters {
+    /// Its name.
+    pub name: String,
+    /// Deliveries taken in since the start.
+    pub accepted: u64,
+    /// Deliveries that were there at the start.
+    pub restored: u64,
+    /// Deliveries that the remote has.
+    pub delivered: u64,
+    /// Deliveries that wait.
+    pub queued: u64,
+    /// Deliveries that the remote leg has taken from the queue and is not done with.
+    pub in_flight: u64,
+    /// Deliveries that the remote refused for good.
+    pub quarantined: u64,
+    /// Deliveries given up, by reason.
+    pub dropped: BTreeMap<DropReason, u64>,
+    /// Publishes refused because the queue was full.
+    pub rejected: u64,
+    /// Whether the link is up.
+    pub connected: bool,
+    /// Rows that wait, as the cache counts them.
+    pub cached: u64,
+    /// Their bytes.
+    pub cached_bytes: u64,
+    /// What the forwarder counts besides.
+    pub statistics: Statistics,
+}
+
+impl BridgeCounters {
+    /// A delivery is taken in.
+    pub fn accept(&mut self) {
+        self.accepted += 1;
+        self.queued += 1;
+    }
+
+    /// A delivery is given up before it was queued.
+    pub fn drop_at_once(&mut self, reason: DropReason) {
+        self.accepted += 1;
+        *self.dropped.entry(reason).or_default() += 1;
+    }
+
+    /// The remote leg has taken deliveries from the queue.
+    pub fn take(&mut self, deliveries: u64) {
+        self.queued = self.queued.saturating_sub(deliveries);
+        self.in_flight += deliveries;
+    }
+
+    /// The remote leg is done with a delivery.
+    pub fn finish(&mut self, outcome: Outcome) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        match outcome {
+            Outcome::Delivered => self.delivered += 1,
+            Outcome::Dropped(reason) => *self.dropped.entry(reason).or_default() += 1,
+        }
+    }
+
+    /// The remote leg has set a delivery aside.
+    pub fn quarantine(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.quarantined += 1;
+    }
+
+    /// Both sides of G7's identity; they are equal.
+    pub fn balance(&self) -> (u64, u64) {
+        let dropped: u64 = self.dropped.values().sum();
+        let gone = self.delivered + self.quarantined + dropped;
+        (self.accepted + self.restored, gone + self.queued + self.in_flight)
+    }
+}
+
+/// Everything that is counted.
+#[derive(Debug, Clone, Default)]
+pub struct Counters {
+    /// By bridge.
+    pub bridges: BTreeMap<BridgeId, BridgeCounters>,
+    /// Local clients that are connected.
+    pub clients: u64,
+    /// PUBLISHes received from local clients that were new.
+    pub received: u64,
+    /// PUBLISHes that were repetitions of one that is kept.
+    pub repeated: u64,
+    /// PUBLISHes refused.
+    pub refused: u64,
+    /// Messages handed to local subscribers.
+    pub distributed: u64,
+    /// Messages dropped because a local subscriber did not keep up.
+    pub subscriber_overflow: u64,
+    /// Commits.
+    pub commits: u64,
+    /// Writes that violated an invariant of the cache; each is logged.
+    pub invariant_violations: u64,
+    /// Why the cache does not work; `None` while it does.
+    pub cache_error: Option<String>,
+}
+
+/// [`Counters`] that all threads share.
+#[derive(Debug, Clone, Default)]
+pub struct Shared(Arc<Mutex<Counters>>);
+
+impl Shared {
+    /// Locks them for one consistent reading or change.
+    pub fn lock(&self) -> MutexGuard<'_, Counters> {
+        // A reader that panicked has changed nothing half.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_columns_balance_whatever_happens() {
+        let mut counters = BridgeCounters { restored: 2, queued: 2, ..BridgeCounters::default() };
+        for _ in 0..3 {
+            counters.accept();
+        }
+        counters.drop_at_once(DropReason::Full);
+        counters.take(4);
+        counters.finish(Outcome::Delivered);
+        counters.finish(Outcome::Dropped(DropReason::Expired));
+        counters.quarantine();
+        let (left, right) = counters.balance();
+        assert_eq!(left, right);
+        assert_eq!((counters.queued, counters.in_flight), (1, 1));
+    }
+}

@@ -1,0 +1,409 @@
+//! The remote leg: connects, and carries bytes between the socket and the [`Forwarder`].
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info, warn};
+
+use super::cache::writer::{Request, SharedRing, Written};
+use super::clock::Clock;
+use super::config::Server;
+use super::core::forwarder::{Effect, Forwarder, Notice, Settings};
+use super::core::intake::Ticket;
+use super::core::routes::Routes;
+use super::counters::Shared;
+use super::delivery::{BridgeId, NewDelivery, Time};
+use super::hub::Hub;
+use super::listener::told;
+use super::wire::{Decoder, ReasonCode, Version};
+
+/// Read from the socket at a time.
+const READ_BYTES: usize = 64 * 1024;
+/// Largest packet that the remote may send: the protocol's own limit.
+const MAXIMUM_PACKET_SIZE: u32 = 268_435_460;
+/// How long the last bytes of a connection may take.
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The remote leg of one bridge.
+pub struct RemoteLeg {
+    forwarder: Forwarder,
+    bridge: BridgeId,
+    name: String,
+    server: Server,
+    version: Version,
+    connect_timeout: Duration,
+    ack_timeout: Duration,
+    ring: SharedRing,
+    requests: mpsc::Sender<Request>,
+    hub: Hub,
+    routes: Arc<Routes>,
+    counters: Shared,
+    clock: Clock,
+    link: Option<Link>,
+    answers: mpsc::UnboundedReceiver<Vec<Written>>,
+    answer: mpsc::UnboundedSender<Vec<Written>>,
+    delivered: mpsc::UnboundedReceiver<(Ticket, Vec<NewDelivery>)>,
+    delivering: mpsc::UnboundedSender<(Ticket, Vec<NewDelivery>)>,
+    connecting: Option<tokio::task::JoinHandle<Result<TcpStream, String>>>,
+}
+
+struct Link {
+    stream: TcpStream,
+    decoder: Decoder,
+    input: BytesMut,
+}
+
+/// Dropped when every local session that was connected has the message.
+struct AllDelivered {
+    ticket: Ticket,
+    deliveries: Vec<NewDelivery>,
+    to: mpsc::UnboundedSender<(Ticket, Vec<NewDelivery>)>,
+}
+
+impl Drop for AllDelivered {
+    fn drop(&mut self) {
+        // The remote leg may have ended: then the remote sends the message again to the next process.
+        let _ = self.to.send((self.ticket, std::mem::take(&mut self.deliveries)));
+    }
+}
+
+/// What the leg waits for.
+enum Event {
+    Connected(Result<TcpStream, String>),
+    Read(std::io::Result<usize>),
+    Writable(std::io::Result<()>),
+    Answer(Vec<Written>),
+    Delivered(Ticket, Vec<NewDelivery>),
+    Filled,
+    Timeout,
+    Shutdown,
+}
+
+/// What a remote leg works with.
+pub struct Surroundings {
+    /// Its queue's near end.
+    pub ring: SharedRing,
+    /// To the cache's writer.
+    pub requests: mpsc::Sender<Request>,
+    /// Local sessions.
+    pub hub: Hub,
+    /// Where messages go.
+    pub routes: Arc<Routes>,
+    /// What is counted.
+    pub counters: Shared,
+    /// The clock.
+    pub clock: Clock,
+}
+
+impl RemoteLeg {
+    /// A remote leg that is about to connect.
+    pub fn new(settings: &Settings, forwarder: Forwarder, with: Surroundings) -> Self {
+        let (answer, answers) = mpsc::unbounded_channel();
+        let (delivering, delivered) = mpsc::unbounded_channel();
+        let Surroundings { ring, requests, hub, routes, counters, clock } = with;
+        Self {
+            forwarder,
+            bridge: settings.bridge,
+            name: settings.config.name.clone(),
+            server: settings.config.server.clone(),
+            version: settings.version,
+            connect_timeout: settings.config.connect_timeout,
+            ack_timeout: settings.config.ack_timeout,
+            ring,
+            requests,
+            hub,
+            routes,
+            counters,
+            clock,
+            link: None,
+            answers,
+            answer,
+            delivered,
+            delivering,
+            connecting: None,
+        }
+    }
+
+    /// Runs until shutdown, and then until everything is committed.
+    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
+        let mut stopping = false;
+        while self.step().await && !self.forwarder.is_stopped() {
+            let event = self.wait(&mut shutdown, stopping).await;
+            stopping |= matches!(event, Event::Shutdown);
+            self.handle(event);
+        }
+        self.perform().await;
+    }
+
+    /// Does what can be done without waiting for anybody; false where the writer is gone.
+    async fn step(&mut self) -> bool {
+        loop {
+            let (before, now) = (self.forwarder.taken(), self.clock.now());
+            let page = {
+                let mut ring = self.ring.lock();
+                self.forwarder.pump(&mut ring, now);
+                ring.wants_page()
+            };
+            self.count(self.forwarder.taken() - before);
+            if let Some((after, messages, bytes)) = page {
+                let request = Request::Page { bridge: self.bridge, after, messages, bytes };
+                if self.requests.send(request).await.is_err() {
+                    return false;
+                }
+            }
+            if !self.perform().await {
+                return false;
+            }
+            // What the socket has taken makes room for more.
+            if self.write_what_goes() == 0 {
+                return true;
+            }
+        }
+    }
+
+    fn count(&self, taken: u64) {
+        let mut counters = self.counters.lock();
+        let columns = counters.bridges.entry(self.bridge).or_default();
+        columns.take(taken);
+        columns.connected = self.forwarder.is_connected();
+        columns.statistics = self.forwarder.statistics;
+    }
+
+    async fn perform(&mut self) -> bool {
+        while let Some(effect) = self.forwarder.poll_effect() {
+            match effect {
+                Effect::Connect => {
+                    let (server, limit, ack) = (self.server.clone(), self.connect_timeout, self.ack_timeout);
+                    self.connecting = Some(tokio::spawn(connect(server, limit, ack)));
+                }
+                Effect::Close(last) => self.close(last).await,
+                Effect::Commit(writes) => {
+                    let request = Request::Write { writes, answer: self.answer.clone() };
+                    if self.requests.send(request).await.is_err() {
+                        return false;
+                    }
+                }
+                Effect::Deliver(ticket, message) => {
+                    let deliveries = self.routes.deliveries(&message, Some(self.bridge));
+                    let all = AllDelivered { ticket, deliveries, to: self.delivering.clone() };
+                    let all: Arc<dyn Any + Send + Sync> = Arc::new(all);
+                    self.hub.publish(&message, None, Some(all));
+                }
+                Effect::Log(notice) => self.log(&notice),
+            }
+        }
+        true
+    }
+
+    /// Writes as much as the socket takes at once; says how much that was.
+    fn write_what_goes(&mut self) -> usize {
+        let mut written = 0;
+        while let Some(link) = &self.link {
+            let out = self.forwarder.transmit();
+            if out.is_empty() {
+                break;
+            }
+            match link.stream.try_write(out) {
+                Ok(bytes) => {
+                    written += bytes;
+                    self.forwarder.handle_written(bytes, self.clock.now());
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    self.lost(&error.to_string(), false);
+                    break;
+                }
+            }
+        }
+        written
+    }
+
+    async fn wait(&mut self, shutdown: &mut watch::Receiver<bool>, stopping: bool) -> Event {
+        let deadline = self.forwarder.deadline().map(|deadline| self.clock.instant(deadline));
+        let timeout = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let connected = async {
+            match &mut self.connecting {
+                Some(task) => task.await.unwrap_or_else(|error| Err(error.to_string())),
+                None => std::future::pending().await,
+            }
+        };
+        let writes = !self.forwarder.transmit().is_empty();
+        let socket = async {
+            match &mut self.link {
+                Some(Link { stream, input, .. }) => {
+                    let (mut reader, writer) = stream.split();
+                    tokio::select! {
+                        read = reader.read_buf(input) => Event::Read(read),
+                        ready = writer.writable(), if writes => Event::Writable(ready),
+                    }
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            connected = connected => Event::Connected(connected),
+            event = socket => event,
+            Some(answer) = self.answers.recv() => Event::Answer(answer),
+            Some((ticket, deliveries)) = self.delivered.recv() => Event::Delivered(ticket, deliveries),
+            () = self.ring.filled() => Event::Filled,
+            () = timeout => Event::Timeout,
+            () = told(shutdown), if !stopping => Event::Shutdown,
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = self.clock.now();
+        match event {
+            Event::Connected(result) => {
+                self.connecting = None;
+                match result {
+                    Ok(stream) => {
+                        let decoder = Decoder::client(self.version, MAXIMUM_PACKET_SIZE);
+                        self.link = Some(Link { stream, decoder, input: BytesMut::with_capacity(READ_BYTES) });
+                        self.forwarder.handle_connected(now);
+                    }
+                    Err(why) => self.forwarder.handle_closed(&why, false, now),
+                }
+            }
+            Event::Read(Ok(bytes)) if bytes > 0 => self.decode(now),
+            Event::Read(Ok(_)) => self.lost("closed by the remote", true),
+            Event::Read(Err(error)) | Event::Writable(Err(error)) => self.lost(&error.to_string(), false),
+            Event::Answer(written) => {
+                self.committed(&written, now);
+                while let Ok(written) = self.answers.try_recv() {
+                    self.committed(&written, now);
+                }
+            }
+            Event::Delivered(ticket, deliveries) => self.forwarder.handle_delivered(ticket, deliveries, now),
+            Event::Writable(Ok(())) | Event::Filled | Event::Timeout => {}
+            Event::Shutdown => self.forwarder.handle_shutdown(now),
+        }
+    }
+
+    fn committed(&mut self, written: &[Written], now: Time) {
+        let outcomes: Vec<Result<(), ReasonCode>> = written.iter().map(|written| written.map(|_| ())).collect();
+        self.forwarder.handle_committed(&outcomes, now);
+    }
+
+    fn decode(&mut self, now: Time) {
+        while let Some(link) = &mut self.link {
+            let mut input = &link.input[..];
+            let decoded = link.decoder.decode(&mut input);
+            let taken = link.input.len() - input.len();
+            link.input.advance(taken);
+            match decoded {
+                Ok(Some(packet)) => self.forwarder.handle_packet(packet, now),
+                Ok(None) => break,
+                Err(error) => {
+                    self.forwarder.violated(&error, now);
+                    break;
+                }
+            }
+            if !self.forwarder.has_connection() {
+                break;
+            }
+        }
+    }
+
+    fn lost(&mut self, why: &str, closed_by_peer: bool) {
+        self.link = None;
+        self.forwarder.handle_closed(why, closed_by_peer, self.clock.now());
+    }
+
+    async fn close(&mut self, last: Vec<u8>) {
+        if let Some(task) = self.connecting.take() {
+            task.abort();
+        }
+        let Some(mut link) = self.link.take() else { return };
+        if last.is_empty() {
+            return;
+        }
+        let write = async {
+            link.stream.write_all(&last).await?;
+            link.stream.shutdown().await
+        };
+        if !matches!(tokio::time::timeout(LAST_WRITE_TIMEOUT, write).await, Ok(Ok(()))) {
+            debug!("bridge {}: the remote did not take the last packet", self.name);
+        }
+    }
+
+    fn log(&self, notice: &Notice) {
+        let name = &self.name;
+        match notice {
+            Notice::Connected { session_present, resumed } => {
+                info!(
+                    "bridge {name}: connected to {}, Session Present {session_present}, {resumed} to resume",
+                    self.server
+                );
+            }
+            // A long outage is one story, not a line every second.
+            Notice::Lost { attempt, .. } if !attempt.is_power_of_two() => debug!("bridge {name}: {notice:?}"),
+            Notice::Lost { why, pause, attempt } => {
+                warn!("bridge {name}: no link to {} ({why}), attempt {attempt}, next in {pause:.1?}", self.server);
+            }
+            Notice::Refused { reason, explanation } => warn!("bridge {name}: the remote says {reason} {explanation}"),
+            Notice::SessionLost { ambiguous } => warn!(
+                "bridge {name}: the remote has lost the session; {ambiguous} QoS 2 messages in flight are sent again \
+                 and may arrive twice"
+            ),
+            Notice::ShorterSession { granted } => warn!(
+                "bridge {name}: the remote keeps the session for {granted} s only; after a longer outage QoS 2 is no \
+                 longer exactly once"
+            ),
+            Notice::LowerQoS { maximum } => {
+                warn!("bridge {name}: the remote takes QoS {maximum} at most; what is above is sent with that");
+            }
+            Notice::SubscriptionRefused { filter, reason } => {
+                warn!("bridge {name}: the remote refuses the subscription `{filter}`: {reason}");
+            }
+            Notice::Quarantined { seq, topic, reason } => {
+                warn!("bridge {name}: message {} on `{topic}` set aside, the remote refuses it: {reason}", seq.0);
+            }
+            Notice::Dropped { seq, topic, reason } => {
+                warn!("bridge {name}: message {} on `{topic}` dropped: {}", seq.0, reason.label());
+            }
+            Notice::Unrequested { topic } => debug!("bridge {name}: no subscription asks for `{topic}`"),
+            Notice::Unexpected { packet, packet_id } => {
+                debug!("bridge {name}: {packet} for packet id {packet_id}, which is not in flight");
+            }
+        }
+    }
+}
+
+/// Resolves and connects, each within the limit; every address is tried.
+async fn connect(server: Server, limit: Duration, ack_timeout: Duration) -> Result<TcpStream, String> {
+    let resolving = tokio::net::lookup_host((server.host.clone(), server.port));
+    let addresses = match tokio::time::timeout(limit, resolving).await {
+        Ok(Ok(addresses)) => addresses,
+        Ok(Err(error)) => return Err(format!("{}: {error}", server.host)),
+        Err(_) => return Err(format!("{}: the name was not resolved within {limit:?}", server.host)),
+    };
+    let mut failure = format!("{}: the name has no address", server.host);
+    for address in addresses {
+        match tokio::time::timeout(limit, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return prepare(stream, ack_timeout).map_err(|error| format!("{address}: {error}")),
+            Ok(Err(error)) => failure = format!("{address}: {error}"),
+            Err(_) => failure = format!("{address}: no connection within {limit:?}"),
+        }
+    }
+    Err(failure)
+}
+
+fn prepare(stream: TcpStream, ack_timeout: Duration) -> std::io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    // Ends a connection whose data the peer's kernel does not acknowledge, however quiet MQTT is.
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(ack_timeout))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = ack_timeout;
+    Ok(stream)
+}

@@ -1,0 +1,228 @@
+//! Starts the bridge in the order in which nothing is touched before everything is known to be right, and ends it in
+//! the order in which nothing that was read is lost.
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::cache::memory::Memory;
+use super::cache::sqlite::Sqlite;
+use super::cache::writer::{Outlet, Request, SharedRing, Writer};
+use super::cache::{Cache, CacheError};
+use super::clock::Clock;
+use super::config::{self, Config};
+use super::core::admission::Limits;
+use super::core::forwarder::{Forwarder, Settings};
+use super::core::ring::Ring;
+use super::core::routes::Routes;
+use super::counters::{BridgeCounters, Shared};
+use super::hub::Hub;
+use super::listener::{self, LocalLeg};
+use super::metrics;
+use super::remote::{RemoteLeg, Surroundings};
+use super::wire::Version;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+/// The near end of a bridge's queue in memory.
+const RING_MESSAGES: usize = 1000;
+const RING_BYTES: usize = 1 << 20;
+/// How long a shutdown may take before what is not committed is given up (it was never acknowledged).
+const SHUTDOWN: Duration = Duration::from_secs(8);
+
+/// Why the bridge does not start.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum StartError {
+    #[error("{key}: {address}: {source}; stop what uses it, or choose another address")]
+    Bind { key: String, address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error("starting the writer of the cache: {0}")]
+    Thread(std::io::Error),
+}
+
+impl StartError {
+    /// Whether the surroundings are at fault, and not what was configured.
+    pub fn is_environment(&self) -> bool {
+        !matches!(
+            self,
+            Self::Cache(
+                CacheError::Foreign { .. }
+                    | CacheError::Newer { .. }
+                    | CacheError::Corrupted { .. }
+                    | CacheError::Unusable { .. }
+            )
+        )
+    }
+}
+
+/// Binds without listening: nobody can connect before the cache is open.
+fn bind(key: String, address: SocketAddr) -> Result<Socket, StartError> {
+    let bind = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    bind().map_err(|source| StartError::Bind { key, address, source })
+}
+
+fn listen(socket: Socket, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listen = || {
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    listen().map_err(|source| StartError::Bind { key: "listen".to_owned(), address, source })
+}
+
+/// Runs a bridge, or a small broker where the configuration names no bridge, until `stop` completes.
+///
+/// # Errors
+/// Where it does not start; then nothing on the disk has been changed.
+pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+    let mut bound = Vec::new();
+    for (index, listener) in config.listeners.iter().enumerate() {
+        bound.push((bind(format!("listeners[{index}].bind"), listener.bind)?, listener.clone()));
+    }
+    let metrics = match &config.metrics {
+        Some(metrics) => Some((bind("metrics.bind".to_owned(), metrics.bind)?, metrics.bind)),
+        None => None,
+    };
+    match &config.cache {
+        Some(cache) => {
+            let (sqlite, aside) = Sqlite::open_or_set_aside(&cache.path, cache.synchronous, cache.on_corruption)?;
+            if let Some(aside) = aside {
+                warn!("the cache was corrupted or foreign; it was set aside as {}", aside.display());
+            }
+            run_with(sqlite, &config, bound, metrics, stop).await
+        }
+        None => run_with(Memory::default(), &config, bound, metrics, stop).await,
+    }
+}
+
+async fn run_with<C: Cache + 'static>(
+    mut cache: C,
+    config: &Config,
+    bound: Vec<(Socket, config::Listener)>,
+    metrics: Option<(Socket, SocketAddr)>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    for warning in config::warnings(config) {
+        warn!("{warning}");
+    }
+    let clock = Clock::start(cache.latest()?.1);
+    let counters = Shared::default();
+    let hub = Hub::new(counters.clone());
+    let mut routes = Routes::default();
+    let mut outlets = HashMap::new();
+    let mut legs = Vec::new();
+    for bridge in &config.bridges {
+        let (id, restored) = cache.bridge(&bridge.name)?;
+        routes.add(id, bridge);
+        let usage = cache.usage(id);
+        let held = restored.held.len() as u64;
+        let columns = BridgeCounters {
+            name: bridge.name.clone(),
+            restored: usage.messages + usage.quarantined,
+            queued: usage.messages.saturating_sub(held),
+            in_flight: held,
+            quarantined: usage.quarantined,
+            cached: usage.messages,
+            cached_bytes: usage.bytes,
+            ..BridgeCounters::default()
+        };
+        counters.lock().bridges.insert(id, columns);
+        if usage.messages > 0 {
+            info!("bridge {}: {} messages are cached", bridge.name, usage.messages);
+        }
+        let settings = Settings {
+            bridge: id,
+            version: if bridge.protocol == 4 { Version::V4 } else { Version::V5 },
+            config: bridge.clone(),
+            max_age: config.cache.as_ref().and_then(|cache| cache.max_age),
+            seed: fastrand::u64(..),
+        };
+        let ring = Ring::new(RING_MESSAGES, RING_BYTES, restored.held.iter().map(|held| held.delivery.seq));
+        let ring = SharedRing::new(ring);
+        outlets.insert(id, Outlet { limits: limits(config, bridge), ring: ring.clone() });
+        let forwarder = Forwarder::new(settings.clone(), restored, clock.now());
+        legs.push((settings, forwarder, ring));
+    }
+    let (writer, requests) = Writer::new(cache, outlets, counters.clone(), clock)?;
+    let writer =
+        std::thread::Builder::new().name("cache".to_owned()).spawn(move || writer.run()).map_err(StartError::Thread)?;
+    let routes = Arc::new(routes);
+    let (stop_local, local_stopped) = watch::channel(false);
+    let (stop_remote, remote_stopped) = watch::channel(false);
+
+    let mut remotes = JoinSet::new();
+    for (settings, forwarder, ring) in legs {
+        let with = Surroundings {
+            ring,
+            requests: requests.clone(),
+            hub: hub.clone(),
+            routes: routes.clone(),
+            counters: counters.clone(),
+            clock,
+        };
+        remotes.spawn(RemoteLeg::new(&settings, forwarder, with).run(remote_stopped.clone()));
+    }
+    let mut locals = JoinSet::new();
+    let leg = LocalLeg { requests: requests.clone(), hub, routes, clock, shutdown: local_stopped };
+    for (socket, listener) in bound {
+        let tcp = listen(socket, listener.bind)?;
+        if let Ok(address) = tcp.local_addr() {
+            info!("listening on {address}");
+        }
+        locals.spawn(listener::serve(tcp, listener, leg.clone()));
+    }
+    drop(leg);
+    if let Some((socket, address)) = metrics {
+        tokio::spawn(metrics::serve(listen(socket, address)?, counters, remote_stopped));
+    }
+    stop.await;
+    info!("stopping");
+    if tokio::time::timeout(SHUTDOWN, end(stop_local, locals, stop_remote, remotes, requests)).await.is_err() {
+        warn!("not everything could be committed within {SHUTDOWN:?}; none of it was acknowledged");
+    } else if tokio::task::spawn_blocking(move || writer.join()).await.is_err() {
+        warn!("the writer of the cache did not end in order");
+    }
+    info!("stopped");
+    Ok(())
+}
+
+/// Local clients first, so that what they have sent is committed and acknowledged; then the remotes.
+async fn end(
+    stop_local: watch::Sender<bool>,
+    mut locals: JoinSet<()>,
+    stop_remote: watch::Sender<bool>,
+    mut remotes: JoinSet<()>,
+    requests: mpsc::Sender<Request>,
+) {
+    stop_local.send_replace(true);
+    while locals.join_next().await.is_some() {}
+    stop_remote.send_replace(true);
+    while remotes.join_next().await.is_some() {}
+    drop(requests);
+}
+
+fn limits(config: &Config, bridge: &config::Bridge) -> Limits {
+    let cache_qos0 = bridge.cache_qos0;
+    match &config.cache {
+        Some(cache) => Limits {
+            max_messages: cache.max_messages,
+            max_bytes: cache.max_bytes,
+            when_full: cache.when_full,
+            cache_qos0,
+        },
+        None => Limits { cache_qos0, ..Limits::NONE },
+    }
+}

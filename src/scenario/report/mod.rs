@@ -1,0 +1,6 @@
+//! The report: what a verdict looks like, as data, in a terminal, and in a run's folder.
+pub mod json;
+pub mod model;
+pub mod run_folder;
+pub mod table;
+mod timeline;
