@@ -1,13 +1,23 @@
 //! The laboratory: one YAML file says which bridge, which load and which faults; the laboratory runs it, compares what
 //! was received with what was sent, message by message, and says what was lost, duplicated or reordered.
+mod client;
 pub mod counters;
+pub mod environment;
 pub mod history;
 pub mod identity;
 pub mod ledger;
 pub mod plan;
+mod publisher;
+mod receiver;
+mod recorder;
+mod remote_publisher;
 pub mod report;
+pub mod runner;
+mod sampler;
 pub mod schedule;
 pub mod spec;
+mod stop;
 #[cfg(test)]
 mod story;
+pub mod subject;
 pub mod verdict;

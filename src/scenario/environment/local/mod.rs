@@ -1,0 +1,72 @@
+//! Child processes and a fault proxy on loopback: needs nothing installed but, at best, mosquitto.
+mod ports;
+mod process;
+mod programs;
+mod proxy;
+mod remote;
+mod world;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+pub use self::proxy::ProxyError;
+use self::world::LocalWorld;
+use super::{Environment, EnvironmentError, Request, Support};
+use crate::scenario::plan::{Fault, FaultKind, Plan, Side, SubjectPlan};
+use crate::scenario::subject::{self, Program, Sites};
+
+/// The environment on loopback.
+pub struct Local {
+    own: PathBuf,
+}
+
+impl Local {
+    /// `own` is the executable that is `mqtt-bridge`: a subject, and the remote where mosquitto is not installed.
+    pub fn new(own: PathBuf) -> Self {
+        Self { own }
+    }
+}
+
+impl Environment for Local {
+    type World = LocalWorld;
+
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    fn support(&self, fault: &Fault) -> Support {
+        match (fault.kind, fault.on) {
+            (FaultKind::Disconnect, _) => Support::Approximated(
+                "established connections stall and new ones are refused; the name cannot be taken away on loopback",
+            ),
+            (FaultKind::Pause, Side::Remote) => Support::Approximated(
+                "the link to the remote stands still; its process goes on, for the receiver that no fault touches",
+            ),
+            (FaultKind::Pause, Side::Bridge) => Support::Unsupported("only the remote can be paused"),
+            (FaultKind::Cut | FaultKind::Reset | FaultKind::Refuse, _) => Support::Exact,
+            (FaultKind::Kill | FaultKind::Restart, Side::Bridge) => Support::Exact,
+            (FaultKind::Kill | FaultKind::Restart, Side::Remote) => {
+                Support::Unsupported("the remote keeps its sessions in memory, and its receiver must stay")
+            }
+        }
+    }
+
+    fn check(&self, plan: &Plan, subject: &SubjectPlan) -> Result<(), EnvironmentError> {
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let sites = Sites { listen: nowhere, remote: (String::new(), 0), metrics: nowhere, folder: Path::new("") };
+        match subject::configure(plan, subject, &sites)?.program {
+            Program::Installed(program) if programs::find(program).is_none() => {
+                Err(EnvironmentError::ProgramMissing { program })
+            }
+            Program::Installed(_) | Program::Own => Ok(()),
+        }
+    }
+
+    async fn prepare(&self, request: Request<'_>) -> Result<LocalWorld, EnvironmentError> {
+        LocalWorld::prepare(&self.own, request).await
+    }
+}
+
+fn free_port() -> Result<SocketAddr, EnvironmentError> {
+    ports::free().map_err(|source| EnvironmentError::NoPort { source })
+}
