@@ -180,3 +180,34 @@ settle: 5s
 async fn our_own_bridge_gets_through_a_cut_of_3_s() {
     a_cut_of_3_s("mqtt-bridge").await;
 }
+
+/// Publishers that resume their sessions, a cache that was committed, a remote leg that resumes its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_own_bridge_is_killed_under_load_and_loses_nothing_it_acknowledged() {
+    let text = "
+load:
+  - { topic: a, qos: 1, qps: 200 }
+  - { topic: b, qos: 2, qps: 200 }
+timeline:
+  - { at: 0s, do: publish, for: 8s }
+  - { at: 1s, do: kill, for: 200ms }
+  - { at: 2s, do: cut, for: 3s }
+  - { at: 3s, do: kill, for: 500ms }
+  - { at: 6s, do: restart }
+  - { at: 7s, do: kill, for: 200ms }
+settle: 30s
+";
+    let outcome = replay(text, "mqtt-bridge", None).await;
+    let ledger = &outcome.subjects[0].ledger;
+    let facts = ledger.facts();
+    assert_eq!(facts.doubts, Vec::<String>::new());
+    assert!(facts.ended.is_empty(), "{:?}", facts.ended);
+    assert_eq!(facts.first_imbalance, None);
+    assert!(!facts.settled.unwrap().timed_out, "{:?}", ledger.progress());
+    for load in [0, 1] {
+        assert_eq!(count(ledger, load, Row::acknowledged), 1600);
+        assert_eq!(count(ledger, load, lost), 0);
+        assert_eq!(count(ledger, load, Row::out_of_order), 0);
+    }
+    assert_eq!(count(ledger, 1, |row| row.copies() > 1), 0);
+}
