@@ -6,3 +6,5 @@ pub mod intake;
 pub mod packet_ids;
 pub mod ring;
 pub mod routes;
+#[cfg(test)]
+mod sim;

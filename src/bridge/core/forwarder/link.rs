@@ -328,7 +328,7 @@ impl Forwarder {
     }
 
     /// A 3.1.1 remote refuses a message by closing the connection. After three closes in order with the same message
-    /// first in flight it is sent alone; if the connection is closed again, it is quarantined.
+    /// first in flight it is sent alone; after three more it is quarantined.
     fn suspect_the_first(&mut self) {
         let published = self.window.values().filter(|entry| entry.phase == Phase::Published);
         let first = published.map(|entry| entry.delivery.seq).min();

@@ -198,6 +198,7 @@ enum After {
     Recorded { seq: Seq, packet_id: u16 },
     Released { seq: Seq, packet_id: u16 },
     Free(u16),
+    Retired(u16),
     Forgotten(u16),
     Stored(Ticket),
     Nothing,
@@ -392,6 +393,7 @@ impl Forwarder {
                 After::Recorded { seq, packet_id } => self.recorded(seq, packet_id),
                 After::Released { seq, packet_id } => self.released(seq, packet_id, now),
                 After::Free(packet_id) => self.ids.free(packet_id),
+                After::Retired(packet_id) => self.retired(packet_id, now),
                 After::Forgotten(packet_id) => self.intake.handle_forgotten(packet_id),
                 After::Stored(ticket) => self.intake.handle_stored(ticket, *outcome),
                 After::Nothing => {}
