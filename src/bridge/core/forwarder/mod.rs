@@ -199,6 +199,7 @@ enum After {
     Released { seq: Seq, packet_id: u16 },
     Free(u16),
     Retired(u16),
+    Established,
     Forgotten(u16),
     Stored(Ticket),
     Nothing,
@@ -212,6 +213,8 @@ pub struct Forwarder {
     backoff: Backoff,
     /// The remote has a session of ours.
     has_state: bool,
+    /// That is committed. Before, nothing is subscribed: a start that knew of no session would wipe what it has queued.
+    established: bool,
     ids: PacketIds,
     /// Has a Packet Identifier in use on this connection, by that identifier.
     window: HashMap<u16, InFlight>,
@@ -292,6 +295,7 @@ impl Forwarder {
             state: State::Waiting(now),
             backoff: Backoff::new(config.reconnect.min, config.reconnect.max, settings.seed),
             has_state,
+            established: has_state,
             ids,
             window,
             head,
@@ -394,6 +398,7 @@ impl Forwarder {
                 After::Released { seq, packet_id } => self.released(seq, packet_id, now),
                 After::Free(packet_id) => self.ids.free(packet_id),
                 After::Retired(packet_id) => self.retired(packet_id, now),
+                After::Established => self.established(now),
                 After::Forgotten(packet_id) => self.intake.handle_forgotten(packet_id),
                 After::Stored(ticket) => self.intake.handle_stored(ticket, *outcome),
                 After::Nothing => {}
