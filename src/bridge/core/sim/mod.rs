@@ -19,6 +19,10 @@ use world::{Sin, World};
 
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Worlds in which something was found that is fixed now (the commits tell the stories), as long as plans are drawn as
+/// they are; each fact also has a small test of its own where it was fixed.
+const FOUND: [u64; 6] = [50, 76, 260, 551, 1046, 2492];
+
 fn run(seed: u64, sin: Option<Sin>) -> Result<(), String> {
     World::new(Plan::new(seed), sin).run()
 }
@@ -29,9 +33,9 @@ fn number(variable: &str) -> Option<u64> {
 
 #[test]
 fn no_guarantee_is_broken_in_any_world() {
-    let seeds = match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_SEEDS").unwrap_or(2_000),
+    let seeds: Vec<u64> = match number("SIM_SEED") {
+        Some(seed) => vec![seed],
+        None => FOUND.into_iter().chain(0..number("SIM_SEEDS").unwrap_or(2_000)).collect(),
     };
     for seed in seeds {
         if let Err(violation) = run(seed, None) {
