@@ -2,20 +2,30 @@
 use std::process::ExitCode;
 
 use mqtt_bridge::bridge::supervisor::StartError;
+#[cfg(feature = "lab")]
+use mqtt_bridge::scenario::runner::RunError;
 
-/// The surroundings are at fault.
-const ENVIRONMENT: u8 = 4;
 /// What was given is at fault.
 const INVALID: u8 = 2;
+/// The surroundings are at fault.
+const ENVIRONMENT: u8 = 4;
 
 /// Says what went wrong, on stderr, and whose fault it is.
 pub(crate) fn code(result: anyhow::Result<u8>) -> ExitCode {
-    match result {
-        Ok(code) => code.into(),
-        Err(error) => {
-            eprintln!("mqtt-bridge: {error:#}");
-            let environment = error.downcast_ref::<StartError>().is_some_and(StartError::is_environment);
-            if environment { ENVIRONMENT.into() } else { INVALID.into() }
-        }
+    let code = result.unwrap_or_else(|error| {
+        eprintln!("mqtt-bridge: {error:#}");
+        of(&error)
+    });
+    code.into()
+}
+
+fn of(error: &anyhow::Error) -> u8 {
+    if error.downcast_ref::<StartError>().is_some_and(StartError::is_environment) {
+        return ENVIRONMENT;
     }
+    #[cfg(feature = "lab")]
+    if let Some(error) = error.downcast_ref::<RunError>() {
+        return error.exit_code();
+    }
+    INVALID
 }

@@ -1,7 +1,13 @@
 //! `mqtt-bridge`: the bridge, and the laboratory that proves it.
 mod check;
 mod exit;
+#[cfg(feature = "lab")]
+mod replay;
+#[cfg(feature = "lab")]
+mod report;
 mod run;
+#[cfg(feature = "lab")]
+mod scenarios;
 
 use std::process::ExitCode;
 
@@ -19,12 +25,23 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
+    #[cfg(feature = "lab")]
+    Replay(replay::Arguments),
+    #[cfg(feature = "lab")]
+    Report(report::Arguments),
+    #[cfg(feature = "lab")]
+    Scenarios(scenarios::Arguments),
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    exit::code(match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
-    };
-    exit::code(result)
+        #[cfg(feature = "lab")]
+        Command::Replay(arguments) => replay::run(&arguments),
+        #[cfg(feature = "lab")]
+        Command::Report(arguments) => report::run(&arguments),
+        #[cfg(feature = "lab")]
+        Command::Scenarios(_) => scenarios::run(),
+    })
 }

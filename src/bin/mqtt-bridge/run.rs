@@ -1,4 +1,5 @@
 //! `mqtt-bridge run`.
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use mqtt_bridge::bridge::config::Config;
@@ -17,7 +18,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let config = Config::load(&arguments.config)?;
     let filter = EnvFilter::try_from_env("MQTT_BRIDGE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(colour);
+    log.with_writer(std::io::stderr).init();
     // One thread carries all sockets, one more the cache: no hand-over between cores for a message.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

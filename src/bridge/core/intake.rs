@@ -181,9 +181,10 @@ impl Intake {
         self.pending.iter().any(|pending| pending.ticket == ticket && pending.void)
     }
 
-    /// An identifier has been forgotten.
+    /// An identifier has been forgotten. Where its session has ended since, another may have the same identifier open.
     pub fn handle_forgotten(&mut self, packet_id: u16) {
-        if self.exchanges.remove(&packet_id).is_some() {
+        if self.exchanges.get(&packet_id) == Some(&Exchange::Releasing) {
+            self.exchanges.remove(&packet_id);
             self.replies.push_back(Packet::Pubcomp(Ack::success(packet_id)));
         }
     }

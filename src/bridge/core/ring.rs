@@ -17,6 +17,8 @@ pub struct Ring {
     /// Rows after `last` wait in the cache.
     spilled: bool,
     reading: bool,
+    /// Something was committed and not put in since the page was asked for, so it may not be in that page.
+    missed: bool,
     last: Seq,
     /// Rows that the forwarder has held since before the start.
     held: HashSet<Seq>,
@@ -44,6 +46,7 @@ impl Ring {
             max_bytes,
             spilled: true,
             reading: false,
+            missed: false,
             last: Seq::default(),
             held: held.into_iter().collect(),
             link_up: false,
@@ -78,6 +81,7 @@ impl Ring {
             return Err(delivery);
         }
         self.spilled = true;
+        self.missed = true;
         Ok(())
     }
 
@@ -115,6 +119,7 @@ impl Ring {
             return None;
         }
         self.reading = true;
+        self.missed = false;
         // Rows held by the forwarder are read and left out, and must not make a page look short.
         let messages = self.max_messages - self.deliveries.len() + self.held.len();
         Some((self.last, messages, self.max_bytes.saturating_sub(self.bytes).max(1)))
@@ -129,9 +134,10 @@ impl Ring {
                 self.append(delivery);
             }
         }
-        if complete {
+        if complete && !self.missed {
             self.spilled = false;
-            self.held.clear();
+            // Those that were in flight while the pages were read may be queued again behind the last one read.
+            self.last = self.held.drain().max().map_or(self.last, |held| held.max(self.last));
         }
     }
 
@@ -195,6 +201,29 @@ mod tests {
         ring.wants_page().unwrap();
         ring.refill(vec![delivery(1), delivery(2), delivery(3)], true);
         assert_eq!(taken(&mut ring), [1, 3]);
+    }
+
+    #[test]
+    fn what_is_committed_while_the_last_page_is_read_is_not_forgotten() {
+        let mut ring = Ring::new(2, 1000, []);
+        ring.wants_page().unwrap();
+        ring.push(delivery(1)).unwrap();
+        ring.refill(vec![], true);
+        assert_eq!(ring.near(), Near::Unread);
+        ring.wants_page().unwrap();
+        ring.refill(vec![delivery(1)], true);
+        assert_eq!(taken(&mut ring), [1]);
+    }
+
+    #[test]
+    fn what_the_forwarder_holds_is_left_out_of_later_pages_too() {
+        let mut ring = Ring::new(1, 1000, [Seq(2)]);
+        ring.wants_page().unwrap();
+        // 2 is in flight, so no page holds it; it is queued again later, when the ring is full.
+        ring.refill(vec![delivery(1)], true);
+        ring.push(delivery(3)).unwrap();
+        assert_eq!(taken(&mut ring), [1]);
+        assert_eq!(ring.wants_page().unwrap().0, Seq(2));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::scenario::plan::Plan;
 pub const PLAN: &str = "plan.json";
 /// The history's file in a subject's folder.
 pub const HISTORY: &str = "history.jsonl";
+/// The verdict, as `report.json`.
+pub const REPORT: &str = "report.json";
 
 /// Why a recorded run cannot be judged.
 #[derive(Debug, thiserror::Error)]

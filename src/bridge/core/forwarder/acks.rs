@@ -41,6 +41,7 @@ impl Forwarder {
             // Its PUBREL is on its way.
             Some((Phase::Releasing(_) | Phase::Released(_), _)) => {}
             // Its PUBLISH is still to be repeated; a PUBREL now would make the remote take that for a new message.
+            Some((Phase::Ready | Phase::Recording, _)) => self.unexpected("PUBREC", packet_id),
             _ if self.head.values().any(|entry| entry.packet_id == packet_id) => {}
             _ => {
                 self.unexpected("PUBREC", packet_id);
@@ -59,13 +60,17 @@ impl Forwarder {
     }
 
     pub(super) fn send_pubrel(&mut self, packet_id: u16, reason: ReasonCode, now: Time) {
-        if let Some(entry) = self.window.get(&packet_id) {
+        if let Some(entry) = self.window.get_mut(&packet_id) {
+            entry.asked = now;
             self.clock.push_back((now, packet_id, entry.phase));
         }
         self.send(&Packet::Pubrel(Ack { packet_id, reason }), now);
     }
 
     pub(super) fn handle_pubcomp(&mut self, ack: Ack, now: Time) {
+        if self.retired.remove(&ack.packet_id) {
+            return self.ids.free(ack.packet_id);
+        }
         let expected = |entry: &InFlight| matches!(entry.phase, Phase::Released(_));
         let Some(entry) = self.completed(ack.packet_id, expected) else {
             return self.unexpected("PUBCOMP", ack.packet_id);
@@ -89,8 +94,9 @@ impl Forwarder {
         if self.suspect.is_some_and(|suspect| suspect.seq == seq) {
             self.suspect = None;
         }
-        while let Some((_, packet_id, phase)) = self.clock.front() {
-            if self.window.get(packet_id).is_some_and(|entry| entry.phase == *phase) {
+        while let Some((asked, packet_id, phase)) = self.clock.front() {
+            let waits = |entry: &InFlight| entry.phase == *phase && entry.asked == *asked;
+            if self.window.get(packet_id).is_some_and(waits) {
                 return;
             }
             self.clock.pop_front();
@@ -98,6 +104,8 @@ impl Forwarder {
     }
 
     fn refused(&mut self, mut entry: InFlight, reason: ReasonCode, now: Time) {
+        // The exchange has ended for both sides.
+        entry.dup = false;
         if !passes(reason) {
             return self.give_up(entry, reason, now);
         }
@@ -108,12 +116,11 @@ impl Forwarder {
             self.ids.free(entry.packet_id);
         }
         entry.packet_id = 0;
-        entry.dup = false;
         entry.phase = Phase::Ready;
         self.again.push_back((now + self.settings.config.reconnect.max, entry));
     }
 
-    fn unexpected(&mut self, packet: &'static str, packet_id: u16) {
+    pub(super) fn unexpected(&mut self, packet: &'static str, packet_id: u16) {
         self.statistics.unexpected_acks += 1;
         self.log(Notice::Unexpected { packet, packet_id });
     }

@@ -39,14 +39,19 @@ impl Forwarder {
         let pause = self.backoff.pause();
         self.attempts += 1;
         self.log(Notice::Lost { why: why.to_owned(), pause, attempt: self.attempts });
+        if let State::Connected(link) = &self.state {
+            link.subscribing.keys().for_each(|packet_id| self.ids.free(*packet_id));
+        }
         self.state = State::Waiting(now + pause);
         self.intake.handle_closed();
         self.out.clear();
         self.clock.clear();
-        self.outbox.clear();
-        for (_, entry) in std::mem::take(&mut self.unwritten) {
-            self.head.insert(entry.delivery.seq, entry);
-        }
+        let unwritten = std::mem::take(&mut self.unwritten).into_iter().map(|(_, entry)| entry);
+        let outbox = std::mem::take(&mut self.outbox).into_iter().filter_map(|out| match out {
+            Out::Acknowledged(_) => None,
+            Out::AtMostOnce(entry) => Some(entry),
+        });
+        self.head.extend(unwritten.chain(outbox).map(|entry| (entry.delivery.seq, entry)));
         // PUBRELs stay where they are; PUBLISHes stand before the ring again, in their order.
         let (released, published): (Vec<_>, Vec<_>) = std::mem::take(&mut self.window)
             .into_iter()
@@ -94,7 +99,9 @@ impl Forwarder {
             Packet::Pubrel(ack) => self.handle_pubrel(ack, now),
             Packet::Suback(suback) => {
                 let State::Connected(link) = &mut self.state else { return };
-                let filters = link.subscribing.remove(&suback.packet_id).unwrap_or_default();
+                let Some(filters) = link.subscribing.remove(&suback.packet_id) else {
+                    return self.unexpected("SUBACK", suback.packet_id);
+                };
                 self.ids.free(suback.packet_id);
                 for (filter, reason) in filters.into_iter().zip(suback.reasons) {
                     if reason.is_failure() {
@@ -193,7 +200,8 @@ impl Forwarder {
         });
         let mut released: Vec<_> = released.collect();
         released.sort_unstable();
-        for (_, packet_id) in released {
+        let retired: Vec<u16> = self.retired.iter().copied().collect();
+        for packet_id in released.into_iter().map(|(_, packet_id)| packet_id).chain(retired) {
             self.send_pubrel(packet_id, ReasonCode::SUCCESS, now);
         }
     }
@@ -226,6 +234,7 @@ impl Forwarder {
     fn session_lost(&mut self, now: Time) {
         self.intake.handle_session_lost();
         self.write(Write::ForgetAll { origin: Origin::Remote(self.settings.bridge) }, After::Nothing, now);
+        std::mem::take(&mut self.retired).into_iter().for_each(|packet_id| self.ids.free(packet_id));
         let mut ambiguous = 0;
         let window = std::mem::take(&mut self.window).into_values();
         let head = std::mem::take(&mut self.head).into_values();
@@ -307,6 +316,7 @@ impl Forwarder {
 
     /// The socket has taken so many bytes of [`transmit`](Self::transmit).
     pub fn handle_written(&mut self, bytes: usize, now: Time) {
+        let bytes = bytes.min(self.out.len());
         self.out.drain(..bytes);
         self.written += bytes as u64;
         self.progressed = now;

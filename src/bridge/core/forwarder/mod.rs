@@ -22,7 +22,7 @@ mod send;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub const REMOVAL_DELAY: Duration = Duration::from_millis(100);
 const REMOVALS_AT_ONCE: usize = 512;
 /// Unsent bytes above which no further PUBLISH is encoded.
 const HIGH_WATER: usize = 64 * 1024;
+/// PUBLISHes that may wait for the commit of one before them; QoS 0 among them takes no room in the window.
+const OUTBOX: usize = 1024;
 
 /// What does not change while the bridge runs.
 #[derive(Debug, Clone)]
@@ -83,7 +85,8 @@ pub enum Effect {
     Connect,
     /// Close the connection, after an attempt to write these bytes.
     Close(Vec<u8>),
-    /// Commit in this order; answer with [`Forwarder::handle_committed`], in the order of these effects.
+    /// Commit in this order; answer with [`Forwarder::handle_committed`], in the order of these effects. A message of
+    /// the remote ([`Write::Store`]) may be refused; whatever else they hold is tried until it is committed.
     Commit(Vec<Write>),
     /// Deliver to local sessions; answer with [`Forwarder::handle_delivered`] when all of them have it.
     Deliver(Ticket, Arc<Message>),
@@ -185,6 +188,8 @@ struct InFlight {
     sent: bool,
     /// Whether a PUBLISH of it was sent under its Packet Identifier.
     dup: bool,
+    /// When what it now waits for an answer to was sent; tells it from an earlier holder of its Packet Identifier.
+    asked: Time,
 }
 
 /// What a commit makes possible.
@@ -220,6 +225,8 @@ pub struct Forwarder {
     /// When each PUBLISH or PUBREL of this connection was sent, oldest first; entries outlive their exchange.
     clock: VecDeque<(Time, u16, Phase)>,
     release_order: i64,
+    /// Packet Identifiers of QoS 2 that no delivery has any more, although the remote may hold them: PUBREL frees them.
+    retired: BTreeSet<u16>,
     writes: Vec<Write>,
     after: Vec<After>,
     /// Commits that are under way, oldest first.
@@ -249,12 +256,12 @@ struct Suspect {
     closes: u32,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Out {
     /// By its Packet Identifier, in the window.
     Acknowledged(u16),
-    /// QoS 0, in `head` until it is encoded.
-    AtMostOnce(Seq),
+    /// QoS 0.
+    AtMostOnce(InFlight),
 }
 
 impl Forwarder {
@@ -273,7 +280,7 @@ impl Forwarder {
                 HeldPhase::Released(order) => (Phase::Released(order), held.packet_id),
             };
             ids.reserve(packet_id);
-            let entry = InFlight { delivery: held.delivery, qos, packet_id, phase, sent: true, dup: true };
+            let entry = InFlight { delivery: held.delivery, qos, packet_id, phase, sent: true, dup: true, asked: now };
             if let Phase::Released(order) = phase {
                 release_order = release_order.max(order);
                 window.insert(packet_id, entry);
@@ -293,6 +300,7 @@ impl Forwarder {
             again: VecDeque::new(),
             clock: VecDeque::new(),
             release_order,
+            retired: BTreeSet::new(),
             writes: Vec::new(),
             after: Vec::new(),
             committing: VecDeque::new(),
@@ -315,12 +323,24 @@ impl Forwarder {
     pub fn held(&self) -> impl Iterator<Item = Seq> {
         let entries = self.window.values().chain(self.head.values());
         let entries = entries.chain(self.again.iter().map(|(_, entry)| entry));
-        entries.chain(self.unwritten.iter().map(|(_, entry)| entry)).map(|entry| entry.delivery.seq)
+        let entries = entries.chain(self.unwritten.iter().map(|(_, entry)| entry)).chain(self.outbox_at_most_once());
+        entries.map(|entry| entry.delivery.seq)
     }
 
     /// Deliveries that have left the ring and are not done with.
     pub fn in_flight(&self) -> usize {
-        self.window.len() + self.head.len() + self.again.len() + self.unwritten.len()
+        self.window.len()
+            + self.head.len()
+            + self.again.len()
+            + self.unwritten.len()
+            + self.outbox_at_most_once().count()
+    }
+
+    fn outbox_at_most_once(&self) -> impl Iterator<Item = &InFlight> {
+        self.outbox.iter().filter_map(|out| match out {
+            Out::Acknowledged(_) => None,
+            Out::AtMostOnce(entry) => Some(entry),
+        })
     }
 
     /// Deliveries taken from the ring so far.

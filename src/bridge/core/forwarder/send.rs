@@ -15,16 +15,23 @@ impl Forwarder {
                 self.head.insert(entry.delivery.seq, entry);
             }
         }
-        while self.out.len() < HIGH_WATER {
-            let Some(entry) = self.next(ring) else { break };
-            self.start(entry, now);
+        loop {
+            self.flush_outbox(now);
+            if self.out.len() >= HIGH_WATER || self.outbox.len() >= OUTBOX {
+                return;
+            }
+            let Some(entry) = self.next(ring) else { return };
+            if let Some(entry) = self.start(entry, now) {
+                // All Packet Identifiers wait for commits, and so does this.
+                self.head.insert(entry.delivery.seq, entry);
+                return;
+            }
         }
-        self.flush_outbox(now);
     }
 
     /// Takes what is next, if there is room for it in the window.
     fn next(&mut self, ring: &mut Ring) -> Option<InFlight> {
-        let first = self.head.iter().find(|(_, entry)| !self.is_in_outbox(entry)).map(|(seq, _)| *seq);
+        let first = self.head.keys().next().copied();
         let from_head = match (first, ring.near()) {
             (Some(head), Near::Delivery(near)) => head < near,
             (Some(_), Near::Nothing) => true,
@@ -41,13 +48,7 @@ impl Forwarder {
         let delivery = ring.take()?;
         self.taken += 1;
         let qos = delivery.qos;
-        Some(InFlight { delivery, qos, packet_id: 0, phase: Phase::Ready, sent: false, dup: false })
-    }
-
-    fn is_in_outbox(&self, entry: &InFlight) -> bool {
-        // QoS 0 alone stays in the head until it is encoded; there are few between two flushes.
-        entry.qos == QoS::AtMostOnce
-            && self.outbox.iter().any(|out| matches!(out, Out::AtMostOnce(seq) if *seq == entry.delivery.seq))
+        Some(InFlight { delivery, qos, packet_id: 0, phase: Phase::Ready, sent: false, dup: false, asked: Time::ZERO })
     }
 
     fn has_room(&self, candidate: Option<Seq>) -> bool {
@@ -64,38 +65,49 @@ impl Forwarder {
         self.window.values().any(|entry| Some(entry.delivery.seq) == suspect)
     }
 
-    fn start(&mut self, mut entry: InFlight, now: Time) {
-        let State::Connected(link) = &self.state else { return };
+    /// Puts a transmission into the outbox; gives it back where there is no Packet Identifier for it.
+    fn start(&mut self, mut entry: InFlight, now: Time) -> Option<InFlight> {
+        let State::Connected(link) = &self.state else { return Some(entry) };
         let (maximum_qos, maximum_packet_size) = (link.maximum_qos, link.maximum_packet_size);
         let suspect = self.suspect.filter(|suspect| suspect.seq == entry.delivery.seq);
         if suspect.is_some_and(|suspect| suspect.closes > CLOSES_BEFORE_ALONE) {
             self.suspect = None;
-            return self.give_up(entry, ReasonCode::UNSPECIFIED_ERROR, now);
+            self.give_up(entry, ReasonCode::UNSPECIFIED_ERROR, now);
+            return None;
         }
         if !entry.sent && self.is_expired(&entry.delivery, now) {
-            return self.drop_delivery(&entry, DropReason::Expired, now);
+            self.drop_delivery(&entry, DropReason::Expired, now);
+            return None;
+        }
+        if entry.qos > maximum_qos && entry.packet_id != 0 {
+            // The remote has lowered its Maximum QoS and kept the session: what was in flight cannot be completed.
+            self.statistics.ambiguous += u64::from(entry.dup);
+            let after = self.retire(&entry, now);
+            if entry.qos == QoS::ExactlyOnce {
+                self.progress(entry.delivery.seq, Progress::Requeued, after, now);
+            } else {
+                self.ids.free(entry.packet_id);
+            }
+            (entry.packet_id, entry.dup, entry.phase) = (0, false, Phase::Ready);
         }
         if entry.packet_id == 0 {
             entry.qos = entry.delivery.qos.min(maximum_qos);
         }
         if publish(&entry, true, now).encoded_len(self.settings.version) > maximum_packet_size {
-            return self.give_up(entry, ReasonCode::PACKET_TOO_LARGE, now);
+            self.give_up(entry, ReasonCode::PACKET_TOO_LARGE, now);
+            return None;
         }
         if topic::check_name(&entry.delivery.topic).is_err() {
-            return self.give_up(entry, ReasonCode::TOPIC_NAME_INVALID, now);
+            self.give_up(entry, ReasonCode::TOPIC_NAME_INVALID, now);
+            return None;
         }
         let seq = entry.delivery.seq;
         if entry.qos == QoS::AtMostOnce {
-            self.outbox.push_back(Out::AtMostOnce(seq));
-            self.head.insert(seq, entry);
-            return;
+            self.outbox.push_back(Out::AtMostOnce(entry));
+            return None;
         }
         if entry.packet_id == 0 {
-            let Some(packet_id) = self.ids.take() else {
-                // The window is far smaller than the identifiers: they wait for commits, and so does this.
-                self.head.insert(seq, entry);
-                return;
-            };
+            let Some(packet_id) = self.ids.take() else { return Some(entry) };
             entry.packet_id = packet_id;
             if entry.qos == QoS::ExactlyOnce {
                 entry.phase = Phase::Recording;
@@ -104,6 +116,7 @@ impl Forwarder {
         }
         self.outbox.push_back(Out::Acknowledged(entry.packet_id));
         self.window.insert(entry.packet_id, entry);
+        None
     }
 
     pub(super) fn recorded(&mut self, seq: Seq, packet_id: u16) {
@@ -115,29 +128,26 @@ impl Forwarder {
     }
 
     fn flush_outbox(&mut self, now: Time) {
-        while let Some(out) = self.outbox.front() {
-            let entry = match out {
-                Out::Acknowledged(packet_id) => self.window.remove(packet_id),
-                Out::AtMostOnce(seq) => self.head.remove(seq),
-            };
-            let Some(mut entry) = entry else {
-                self.outbox.pop_front();
-                continue;
-            };
-            if entry.phase == Phase::Recording {
-                self.window.insert(entry.packet_id, entry);
+        while self.out.len() < HIGH_WATER {
+            let State::Connected(Link { retain_available, .. }) = self.state else { return };
+            let recording = |id: &u16| self.window.get(id).is_some_and(|entry| entry.phase == Phase::Recording);
+            if matches!(self.outbox.front(), Some(Out::Acknowledged(packet_id)) if recording(packet_id)) {
                 return;
             }
-            self.outbox.pop_front();
-            let State::Connected(link) = &self.state else { return };
-            let packet = publish(&entry, link.retain_available, now);
+            let entry = match self.outbox.pop_front() {
+                None => return,
+                Some(Out::Acknowledged(packet_id)) => self.window.remove(&packet_id),
+                Some(Out::AtMostOnce(entry)) => Some(entry),
+            };
+            let Some(mut entry) = entry else { continue };
+            let packet = publish(&entry, retain_available, now);
             self.statistics.repeated += u64::from(packet.dup);
             self.send(&Packet::Publish(packet), now);
             if entry.qos == QoS::AtMostOnce {
                 self.unwritten.push_back((self.written + self.out.len() as u64, entry));
                 continue;
             }
-            (entry.sent, entry.dup) = (true, true);
+            (entry.sent, entry.dup, entry.asked) = (true, true, now);
             entry.phase = Phase::Published;
             self.clock.push_back((now, entry.packet_id, Phase::Published));
             self.window.insert(entry.packet_id, entry);
@@ -156,6 +166,17 @@ impl Forwarder {
         self.remove(entry, Outcome::Dropped(reason), free(entry), now);
     }
 
+    /// Says what becomes of the Packet Identifier of a transmission that ends without an answer. The remote may have the
+    /// message of a QoS 2 one; the next under the same identifier would be taken for its repetition.
+    fn retire(&mut self, entry: &InFlight, now: Time) -> After {
+        if entry.packet_id == 0 || entry.qos != QoS::ExactlyOnce || !entry.dup {
+            return free(entry);
+        }
+        self.retired.insert(entry.packet_id);
+        self.send_pubrel(entry.packet_id, ReasonCode::SUCCESS, now);
+        After::Nothing
+    }
+
     /// The remote will never take it.
     pub(super) fn give_up(&mut self, entry: InFlight, reason: ReasonCode, now: Time) {
         if !entry.delivery.stored {
@@ -163,7 +184,8 @@ impl Forwarder {
         }
         let (seq, topic) = (entry.delivery.seq, entry.delivery.topic.clone());
         self.log(Notice::Quarantined { seq, topic, reason });
-        self.progress(seq, Progress::Quarantined(reason), free(&entry), now);
+        let after = self.retire(&entry, now);
+        self.progress(seq, Progress::Quarantined(reason), after, now);
     }
 }
 
