@@ -24,7 +24,9 @@ pub(super) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -
         line("max_queued_messages", "0".into()),
         line("connection", "lab".into()),
         line("address", format!("{}:{}", sites.remote.0, sites.remote.1)),
-        line("bridge_protocol_version", if bridge.protocol == 4 { "mqttv311" } else { "mqttv50" }.into()),
+        // Its own default, and its best: with mqttv50 it asks for no Session Expiry Interval (seen with 2.0.11), so the
+        // remote forgets at every cut what `cleansession false` was to keep. `settings` can ask for that.
+        line("bridge_protocol_version", "mqttv311".into()),
         line("remote_clientid", "lab-subject".into()),
         line("cleansession", "false".into()),
         line("keepalive_interval", seconds(bridge.keep_alive, LEAST_KEEP_ALIVE_SECONDS).to_string()),
