@@ -71,7 +71,7 @@ pub enum EnvironmentError {
         status: String,
         /// Its log.
         log: PathBuf,
-        /// The last line of it.
+        /// What it said last, ready to be appended.
         last: String,
     },
     /// Something was not ready in time.

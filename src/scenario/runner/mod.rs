@@ -171,6 +171,9 @@ async fn run_subject<E: Environment>(
         remote: world.remote_version(),
         approximated: approximated.to_vec(),
     });
-    story::Story::new(plan, run, &recorder, &progress).tell(&mut world, interrupted).await?;
-    Ok(recording.finish()?)
+    let told = story::Story::new(plan, run, folder, &recorder, &progress).tell(&mut world, interrupted).await;
+    // Also of a story that broke off, the history is whole on disk.
+    let ledger = recording.finish()?;
+    told?;
+    Ok(ledger)
 }

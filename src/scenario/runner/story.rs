@@ -1,6 +1,6 @@
 //! One subject's story: everything in its place, the timeline, the wait for what is still on its way, the end.
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
@@ -30,6 +30,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) struct Story<'a> {
     plan: &'a Plan,
     run: u64,
+    folder: &'a Path,
     recorder: &'a Recorder,
     progress: &'a Progress,
     publishing: Cast,
@@ -60,9 +61,15 @@ impl Cast {
 }
 
 impl<'a> Story<'a> {
-    pub(super) fn new(plan: &'a Plan, run: u64, recorder: &'a Recorder, progress: &'a Progress) -> Self {
+    pub(super) fn new(
+        plan: &'a Plan,
+        run: u64,
+        folder: &'a Path,
+        recorder: &'a Recorder,
+        progress: &'a Progress,
+    ) -> Self {
         let (publishing, receiving) = (Cast::new(), Cast::new());
-        Self { plan, run, recorder, progress, publishing, receiving, in_force: BTreeSet::new() }
+        Self { plan, run, folder, recorder, progress, publishing, receiving, in_force: BTreeSet::new() }
     }
 
     /// Tells it, to its end or until it is interrupted, and takes everything down.
@@ -151,7 +158,7 @@ impl<'a> Story<'a> {
                 Err(_) => Some("nothing that was published at the remote arrived at the subject".to_owned()),
             };
             if let Some(why) = why {
-                return Err(not_ready("the subject's subscription at the remote", why));
+                return Err(self.not_ready("the subject's subscription at the remote", why));
             }
         }
         self.publish(world).await?;
@@ -186,7 +193,7 @@ impl<'a> Story<'a> {
             Err(_) => Some("it did not get its SUBACK".to_owned()),
         };
         match why {
-            Some(why) => Err(not_ready(what, why)),
+            Some(why) => Err(self.not_ready(what, why)),
             None => Ok(Some((reached, topics))),
         }
     }
@@ -213,10 +220,17 @@ impl<'a> Story<'a> {
         let deadline = tokio::time::Instant::now() + READY;
         for (topic, place) in places {
             if !matches!(tokio::time::timeout_at(deadline, place).await, Ok(Ok(()))) {
-                return Err(not_ready(&format!("the publisher of {topic}"), "it did not get its CONNACK".to_owned()));
+                return Err(
+                    self.not_ready(&format!("the publisher of {topic}"), "it did not get its CONNACK".to_owned())
+                );
             }
         }
         Ok(())
+    }
+
+    fn not_ready(&self, what: &str, why: String) -> EnvironmentError {
+        let logs = self.folder.join("logs");
+        EnvironmentError::NotReady { what: what.to_owned(), seconds: READY.as_secs(), why, logs }
     }
 }
 
@@ -225,8 +239,4 @@ async fn until_stopped(task: impl Future<Output = ()>, mut stop: watch::Receiver
         () = task => {}
         () = stop::told(&mut stop) => {}
     }
-}
-
-fn not_ready(what: &str, why: String) -> EnvironmentError {
-    EnvironmentError::NotReady { what: what.to_owned(), seconds: READY.as_secs(), why, logs: PathBuf::from("logs") }
 }

@@ -70,3 +70,6 @@ impl Environment for Local {
 fn free_port() -> Result<SocketAddr, EnvironmentError> {
     ports::free().map_err(|source| EnvironmentError::NoPort { source })
 }
+
+#[cfg(test)]
+mod tests;

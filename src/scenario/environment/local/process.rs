@@ -1,4 +1,5 @@
 //! A child process: it is told what to do, its lines are kept, its end is recorded, and it does not outlive the runner.
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use crate::scenario::recorder::Recorder;
 /// Lines of one process that go into the history; its log file has all of them up to [`LOG_BYTES`].
 const LINES_IN_HISTORY: usize = 2_000;
 const LOG_BYTES: u64 = 64 << 20;
+/// Lines that an error message repeats.
+const TAIL: usize = 3;
 const LINE_BYTES: u64 = 4 << 10;
 
 /// A running or ended child process.
@@ -38,7 +41,7 @@ struct LogState {
     file: File,
     bytes: u64,
     lines: usize,
-    last: String,
+    tail: VecDeque<String>,
 }
 
 impl Log {
@@ -47,7 +50,7 @@ impl Log {
     /// # Errors
     /// What the operating system said.
     pub(super) fn create(role: Role, path: &Path, recorder: &Recorder) -> io::Result<Self> {
-        let state = LogState { file: File::create(path)?, bytes: 0, lines: 0, last: String::new() };
+        let state = LogState { file: File::create(path)?, bytes: 0, lines: 0, tail: VecDeque::new() };
         let state = Arc::new(Mutex::new(state));
         Ok(Self { role, path: path.to_owned(), recorder: recorder.clone(), state })
     }
@@ -57,20 +60,27 @@ impl Log {
         &self.path
     }
 
-    /// The last line so far.
-    pub(super) fn last(&self) -> String {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).last.clone()
+    /// Its last few lines, oldest first.
+    pub(super) fn tail(&self) -> Vec<String> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).tail.iter().cloned().collect()
     }
 
     fn line(&self, line: &str) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        line.clone_into(&mut state.last);
+        if state.tail.len() == TAIL {
+            state.tail.pop_front();
+        }
+        state.tail.push_back(line.to_owned());
         let stamped = format!("{:12.6} {line}\n", self.recorder.elapsed().as_secs_f64());
         state.bytes += stamped.len() as u64;
         if state.bytes <= LOG_BYTES
             && let Err(error) = state.file.write_all(stamped.as_bytes())
         {
             tracing::warn!(path = %self.path.display(), %error, "a line of the log is lost");
+        }
+        // The remote's own queues are lifted; where it drops all the same, what is missing is not the subject's fault.
+        if self.role == Role::Remote && line.contains("being dropped") {
+            self.recorder.record(Event::Doubt { why: format!("the remote drops messages: {line}") });
         }
         state.lines += 1;
         let line = match state.lines.cmp(&LINES_IN_HISTORY) {
@@ -79,10 +89,6 @@ impl Log {
             std::cmp::Ordering::Greater => return,
         };
         self.recorder.record(Event::Log { role: self.role, line });
-        // The remote's own queues are lifted; where it drops all the same, what is missing is not the subject's fault.
-        if self.role == Role::Remote && state.last.contains("being dropped") {
-            self.recorder.record(Event::Doubt { why: format!("the remote drops messages: {}", state.last) });
-        }
     }
 }
 

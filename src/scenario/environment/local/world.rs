@@ -242,8 +242,8 @@ impl Launch {
     }
 
     fn ended(&self, status: String) -> EnvironmentError {
-        let last = self.log.last();
-        let last = if last.is_empty() { last } else { format!("; its last line: {last}") };
+        let tail = self.log.tail();
+        let last = if tail.is_empty() { String::new() } else { format!("; it said last: {}", tail.join(" / ")) };
         EnvironmentError::Ended { what: self.what.clone(), status, log: self.log.path().to_owned(), last }
     }
 

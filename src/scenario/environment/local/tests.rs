@@ -1,0 +1,97 @@
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use super::super::{World, approximations};
+use super::*;
+use crate::scenario::history::Event;
+use crate::scenario::recorder::tests::recording;
+use crate::scenario::story::plan;
+
+fn faults(timeline: &str) -> Plan {
+    plan(&format!("load:\n  - {{ topic: a, qps: 1 }}\ntimeline:\n  - {{ at: 0s, do: publish, for: 9s }}\n{timeline}"))
+}
+
+#[test]
+fn what_it_cannot_do_is_an_error_and_what_it_approximates_is_listed_once() {
+    let local = Local::new(PathBuf::new());
+    let plan = faults(
+        "  - { at: 1s, do: disconnect, for: 1s }\n  - { at: 3s, do: cut, for: 1s }\n  - { at: 5s, do: disconnect, for: 1s }\n",
+    );
+    let approximated = approximations(&local, &plan).unwrap();
+    assert_eq!(approximated.len(), 1);
+    assert!(approximated[0].starts_with("disconnect: "), "{approximated:?}");
+    let mut plan = faults("  - { at: 1s, do: kill, for: 1s }\n");
+    plan.faults[0].on = Side::Remote;
+    let error = approximations(&local, &plan).unwrap_err().to_string();
+    assert!(error.starts_with("the environment local cannot do kill on Remote: "), "{error}");
+}
+
+/// A subject that ends at once: its last line says why, and nothing is left running.
+#[tokio::test]
+async fn a_subject_that_does_not_start_is_named_with_its_last_lines() {
+    let Some(_) = programs::find("mosquitto") else {
+        assert!(std::env::var_os("CI").is_none(), "mosquitto is missing on CI");
+        return eprintln!("SKIPPED a_subject_that_does_not_start: mosquitto is not installed");
+    };
+    let text = "subjects:\n  - { kind: mosquitto, settings: { nonsense: 1 } }\nload:\n  - { topic: a, qps: 1 }\n\
+        timeline:\n  - { at: 0s, do: publish, for: 1s }\n";
+    let plan = plan(text);
+    let (recording, folder) = recording(&plan);
+    let recorder = recording.recorder();
+    let request = Request { plan: &plan, subject: &plan.subjects[0], folder: folder.path(), recorder: &recorder };
+    let mut world = Local::new(PathBuf::new()).prepare(request).await.unwrap();
+    world.open_link().await.unwrap();
+    let error = world.start_subject().await.unwrap_err().to_string();
+    assert!(error.contains("ended before it was ready (exit code"), "{error}");
+    assert!(error.contains("nonsense"), "{error}");
+    world.stop_remote().await;
+    recording.finish().unwrap();
+    let history = std::fs::read_to_string(folder.path().join("history.jsonl")).unwrap();
+    assert_eq!(history.matches("process_started").count(), 2);
+    assert_eq!(history.matches("process_ended").count(), 2);
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = proxy::Proxy::open(address, address).err().unwrap();
+    assert!(error.to_string().contains(&format!("cannot listen on {address}")), "{error}");
+}
+
+#[tokio::test]
+async fn the_end_of_a_process_is_recorded_with_who_wanted_it() {
+    let plan = faults("");
+    let (recording, folder) = recording(&plan);
+    let log = process::Log::create(
+        crate::scenario::history::Role::Subject,
+        &folder.path().join("subject.log"),
+        &recording.recorder(),
+    )
+    .unwrap();
+    let start = |script: &str| {
+        let mut command = tokio::process::Command::new("/bin/sh");
+        command.args(["-c", script]);
+        process::Process::start(command, &log).unwrap()
+    };
+    assert_eq!(start("echo hello; echo world >&2; exit 3").end().await, "exit code 3");
+    assert_eq!(start("sleep 60").kill().await, "SIGKILL");
+    assert_eq!(start("exec sleep 60").terminate(std::time::Duration::from_secs(5)).await, Ok("SIGTERM".into()));
+    let stubborn = start("trap '' TERM; echo ready; while :; do sleep 0.05; done");
+    while log.tail().last().is_none_or(|line| line != "ready") {
+        tokio::task::yield_now().await;
+    }
+    let patience = std::time::Duration::from_millis(200);
+    assert_eq!(stubborn.terminate(patience).await, Err("SIGKILL".into()));
+    recording.finish().unwrap();
+    let history = std::fs::read_to_string(folder.path().join("history.jsonl")).unwrap();
+    let records = history.lines().map(|line| serde_json::from_str::<crate::scenario::history::Record>(line).unwrap());
+    let wanted: Vec<bool> = records
+        .filter_map(|record| match record.event {
+            Event::ProcessEnded { wanted, .. } => Some(wanted),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(wanted, [false, true, true, true]);
+    assert!(history.contains("hello") && history.contains("world"));
+}
