@@ -112,7 +112,7 @@ fn reworded(message: &str) -> String {
     let message = message.rsplit_once(" at line ").map_or(message, |(what, _)| what);
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let Some((unknown, known)) = quoted.split_first().filter(|_| message.starts_with("unknown ")) else {
-        return message.to_owned();
+        return in_words(message);
     };
     let nearest = known.iter().map(|known| (strsim::damerau_levenshtein(unknown, known), *known)).min();
     let kind = if message.starts_with("unknown field") { "key" } else { "value" };
@@ -123,6 +123,23 @@ fn reworded(message: &str) -> String {
         }
         _ => format!("unknown {kind} `{unknown}` (known: {known})"),
     }
+}
+
+/// Rust's names of types say nothing to a user.
+fn in_words(message: &str) -> String {
+    let types = [
+        ("expected u8", "expected a whole number from 0 to 255"),
+        ("expected u16", "expected a whole number from 0 to 65535"),
+        ("expected u32", "expected a whole number from 0 on"),
+        ("expected u64", "expected a whole number from 0 on"),
+        ("expected usize", "expected a whole number from 0 on"),
+        ("expected f64", "expected a number"),
+        ("expected a boolean", "expected true or false"),
+    ];
+    types.iter().fold(message.to_owned(), |text, (name, words)| match text.strip_suffix(name) {
+        Some(before) => format!("{before}{words}"),
+        None => text,
+    })
 }
 
 const REACHED: &str = "the walk has reached its end";
