@@ -1,19 +1,18 @@
-//! Local sessions that are connected, and how a message finds those that subscribe to it.
+//! Local sessions, connected or away, and how a message finds those that subscribe to it.
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedMutexGuard, mpsc, watch};
 
-use super::core::outgoing;
+use super::clock::Clock;
+use super::core::outgoing::{self, Outgoing};
 use super::counters::Shared;
+use super::delivery::Time;
 use super::message::{Message, QoS};
 use super::topic;
 use super::wire::{ReasonCode, Subscription};
 
-/// Bytes that may be on their way to one subscriber; beyond, QoS 0 is dropped, and with QoS 1 or 2 the subscriber is
-/// disconnected (0x97): queues for subscribers that are away or behind come with a later version.
-const MAX_SUBSCRIBER_BYTES: usize = 8 << 20;
 /// What a message on its way takes besides topic and payload.
 const PARCEL_OVERHEAD: usize = 128;
 
@@ -22,8 +21,8 @@ const PARCEL_OVERHEAD: usize = 128;
 pub struct Receipt {
     queued: Arc<AtomicUsize>,
     bytes: usize,
-    /// Held for whoever waits until all subscribers have the message.
-    _all: Option<Arc<dyn std::any::Any + Send + Sync>>,
+    /// Held for whoever waits until all connected subscribers have the message.
+    all: Option<Arc<dyn std::any::Any + Send + Sync>>,
 }
 
 impl Drop for Receipt {
@@ -42,6 +41,23 @@ struct Seat {
     parcels: mpsc::UnboundedSender<Parcel>,
     close: watch::Sender<Option<ReasonCode>>,
     queued: Arc<AtomicUsize>,
+    /// Bytes that may be on their way to this subscriber.
+    limit: usize,
+    away: Option<Away>,
+}
+
+/// What is kept of a session while its client is away; in memory, so it ends with the process.
+#[derive(Debug)]
+struct Away {
+    outgoing: Outgoing<Receipt>,
+    parcels: mpsc::UnboundedReceiver<Parcel>,
+    expires_at: Option<Time>,
+}
+
+impl Seat {
+    fn has_expired(&self, now: Time) -> bool {
+        self.away.as_ref().and_then(|away| away.expires_at).is_some_and(|expires_at| expires_at <= now)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +74,7 @@ struct Seats {
 pub struct Hub {
     seats: Arc<Mutex<Seats>>,
     counters: Shared,
+    clock: Clock,
 }
 
 /// A connection's seat in the hub; given up when dropped.
@@ -66,6 +83,7 @@ pub struct Place {
     hub: Hub,
     client_id: Arc<str>,
     generation: u64,
+    outgoing: Option<Outgoing<Receipt>>,
     /// Messages for this client.
     pub parcels: mpsc::UnboundedReceiver<Parcel>,
     /// Why the connection is to be closed, once it is.
@@ -76,10 +94,11 @@ pub struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut seats = self.hub.lock();
-        if seats.by_client.get(&self.client_id).is_some_and(|seat| seat.generation == self.generation) {
+        let own = |seat: &&Seat| seat.generation == self.generation;
+        if seats.by_client.get(&self.client_id).filter(own).is_some_and(|seat| seat.away.is_none()) {
             seats.by_client.remove(&self.client_id);
-            self.hub.counters.lock().clients = seats.by_client.len() as u64;
         }
+        self.hub.count(&seats);
         // Two hold it when nobody waits: the map and this turn.
         if seats.turns.get(&self.client_id).is_some_and(|turn| Arc::strong_count(turn) <= 2) {
             seats.turns.remove(&self.client_id);
@@ -87,19 +106,53 @@ impl Drop for Place {
     }
 }
 
+impl Place {
+    /// The session is opened: what its last connection left behind, if it goes on; otherwise that is discarded.
+    pub fn opened(&mut self, present: bool) -> Option<Outgoing<Receipt>> {
+        if present {
+            return self.outgoing.take();
+        }
+        self.outgoing = None;
+        self.hub.subscribe(&self.client_id, Vec::new());
+        while self.parcels.try_recv().is_ok() {}
+        None
+    }
+
+    /// The connection has ended and the session has not: messages for it are kept until then.
+    pub fn leave(mut self, mut outgoing: Outgoing<Receipt>, expires_at: Option<Time>) {
+        let (_, none) = mpsc::unbounded_channel();
+        let mut parcels = std::mem::replace(&mut self.parcels, none);
+        while let Ok(parcel) = parcels.try_recv() {
+            outgoing.push(parcel);
+        }
+        // Whoever waits for all connected subscribers does not wait for this one any more.
+        outgoing.detach(|receipt| receipt.all = None);
+        let mut seats = self.hub.lock();
+        let seat = seats.by_client.get_mut(&self.client_id).filter(|seat| seat.generation == self.generation);
+        if let Some(seat) = seat {
+            seat.away = Some(Away { outgoing, parcels, expires_at });
+        }
+    }
+}
+
 impl Hub {
     /// A hub without sessions.
-    pub fn new(counters: Shared) -> Self {
-        Self { seats: Arc::default(), counters }
+    pub fn new(counters: Shared, clock: Clock) -> Self {
+        Self { seats: Arc::default(), counters, clock }
     }
 
     fn lock(&self) -> MutexGuard<'_, Seats> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn count(&self, seats: &Seats) {
+        let connected = seats.by_client.values().filter(|seat| seat.away.is_none()).count();
+        self.counters.lock().clients = connected as u64;
+    }
+
     /// Ends any other connection of this client, waits until everything it sent is committed, and takes its place
-    /// ([MQTT-3.1.4-3]).
-    pub async fn enter(&self, client_id: &Arc<str>) -> Place {
+    /// ([MQTT-3.1.4-3]). At most `limit` bytes are to be on their way to it.
+    pub async fn enter(&self, client_id: &Arc<str>, limit: usize) -> Place {
         let turn = {
             let mut seats = self.lock();
             if let Some(seat) = seats.by_client.get(client_id) {
@@ -108,25 +161,34 @@ impl Hub {
             seats.turns.entry(client_id.clone()).or_default().clone()
         };
         let turn = turn.lock_owned().await;
-        let (sender, parcels) = mpsc::unbounded_channel();
+        let now = self.clock.now();
         let mut seats = self.lock();
-        let (close_sender, close) = watch::channel(seats.closing);
         seats.generation += 1;
         let generation = seats.generation;
-        let seat = Seat {
-            generation,
-            subscriptions: Vec::new(),
-            parcels: sender,
-            close: close_sender,
-            queued: Arc::default(),
+        let (close_sender, close) = watch::channel(seats.closing);
+        let former = seats.by_client.remove(client_id).filter(|seat| !seat.has_expired(now));
+        let (seat, outgoing, parcels) = match former {
+            Some(Seat { subscriptions, parcels: sender, queued, away: Some(away), .. }) => {
+                let seat =
+                    Seat { generation, subscriptions, parcels: sender, close: close_sender, queued, limit, away: None };
+                (seat, Some(away.outgoing), away.parcels)
+            }
+            former => {
+                // Whoever waited together with us and came first is told to leave.
+                if let Some(former) = former {
+                    former.close.send_replace(Some(ReasonCode::SESSION_TAKEN_OVER));
+                }
+                let (sender, parcels) = mpsc::unbounded_channel();
+                let (subscriptions, queued) = (Vec::new(), Arc::default());
+                let seat =
+                    Seat { generation, subscriptions, parcels: sender, close: close_sender, queued, limit, away: None };
+                (seat, None, parcels)
+            }
         };
-        // Whoever waited together with us and came first is told to leave.
-        if let Some(former) = seats.by_client.insert(client_id.clone(), seat) {
-            former.close.send_replace(Some(ReasonCode::SESSION_TAKEN_OVER));
-        }
-        self.counters.lock().clients = seats.by_client.len() as u64;
+        seats.by_client.insert(client_id.clone(), seat);
+        self.count(&seats);
         drop(seats);
-        Place { hub: self.clone(), client_id: client_id.clone(), generation, parcels, close, _turn: turn }
+        Place { hub: self.clone(), client_id: client_id.clone(), generation, outgoing, parcels, close, _turn: turn }
     }
 
     /// These are a client's subscriptions from now on.
@@ -136,17 +198,20 @@ impl Hub {
         }
     }
 
-    /// Hands a message to every connected session that subscribes to it, once, at the highest QoS that it asked for.
-    /// `all` is dropped when each of them has it.
+    /// Hands a message to every session that subscribes to it, once, at the highest QoS that it asked for; keeps it for
+    /// those that are away, unless it is QoS 0. Beyond a session's limit QoS 0 is dropped, a client that is connected is
+    /// disconnected (0x97), and for one that is away the message is dropped and counted. `all` is dropped when every
+    /// connected one has the message.
     pub fn publish(
         &self,
         message: &Arc<Message>,
         publisher: Option<&str>,
         all: Option<Arc<dyn std::any::Any + Send + Sync>>,
     ) {
-        let seats = self.lock();
-        let mut distributed = 0;
-        let mut overflow = 0;
+        let mut seats = self.lock();
+        let now = self.clock.now();
+        let (mut distributed, mut overflow) = (0, 0);
+        seats.by_client.retain(|_, seat| !seat.has_expired(now));
         for (client_id, seat) in &seats.by_client {
             let own = publisher == Some(&**client_id);
             let matching = seat
@@ -160,16 +225,20 @@ impl Hub {
                 continue;
             };
             let qos = qos.min(message.qos);
+            let is_away = seat.away.is_some();
+            if is_away && qos == QoS::AtMostOnce {
+                continue;
+            }
             let bytes = message.size() + PARCEL_OVERHEAD;
-            if seat.queued.load(Ordering::Relaxed) + bytes > MAX_SUBSCRIBER_BYTES {
+            if seat.queued.load(Ordering::Relaxed) + bytes > seat.limit {
                 overflow += 1;
-                if qos != QoS::AtMostOnce {
+                if qos != QoS::AtMostOnce && !is_away {
                     seat.close.send_replace(Some(ReasonCode::QUOTA_EXCEEDED));
                 }
                 continue;
             }
             seat.queued.fetch_add(bytes, Ordering::Relaxed);
-            let receipt = Receipt { queued: seat.queued.clone(), bytes, _all: all.clone() };
+            let receipt = Receipt { queued: seat.queued.clone(), bytes, all: all.clone().filter(|_| !is_away) };
             let parcel = Parcel { message: message.clone(), qos, retain: message.retain && as_published, receipt };
             // A connection that has just ended drops it, which is what its receipt is for.
             distributed += u64::from(seat.parcels.send(parcel).is_ok());

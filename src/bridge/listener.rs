@@ -81,6 +81,7 @@ struct Connection {
     answer: mpsc::UnboundedSender<Vec<Written>>,
     input: BytesMut,
     eof: bool,
+    max_queued_bytes: usize,
 }
 
 /// What a connection waits for.
@@ -104,6 +105,7 @@ impl Connection {
             answer,
             input: BytesMut::with_capacity(READ_BYTES),
             eof: false,
+            max_queued_bytes: config.max_queued_bytes as usize,
             leg,
         }
     }
@@ -137,6 +139,10 @@ impl Connection {
         }
         // The peer may be gone already.
         let _ = stream.shutdown().await;
+        let left = self.client.leave(self.leg.clock.now());
+        if let (Some(place), Some((outgoing, expires_at))) = (self.place, left) {
+            place.leave(outgoing, expires_at);
+        }
     }
 
     fn decode(&mut self) {
@@ -161,13 +167,17 @@ impl Connection {
         while let Some(effect) = self.client.poll_effect() {
             match effect {
                 Effect::Open { client_id, clean_start, expiry } => {
-                    self.place = Some(self.leg.hub.enter(&client_id).await);
+                    let mut place = self.leg.hub.enter(&client_id, self.max_queued_bytes).await;
                     let (answer, opened) = oneshot::channel();
                     self.leg.requests.send(Request::Open { client_id, clean_start, expiry, answer }).await?;
                     match opened.await.unwrap_or(Err(ReasonCode::SERVER_SHUTTING_DOWN)) {
-                        Ok(opened) => self.client.handle_opened(opened, self.leg.clock.now()),
+                        Ok(opened) => {
+                            let outgoing = place.opened(opened.present);
+                            self.client.handle_opened(opened, outgoing, self.leg.clock.now());
+                        }
                         Err(reason) => self.client.handle_not_opened(reason),
                     }
+                    self.place = Some(place);
                 }
                 Effect::Commit(writes) => {
                     self.leg.requests.send(Request::Write { writes, answer: self.answer.clone() }).await?;

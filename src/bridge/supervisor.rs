@@ -120,7 +120,7 @@ async fn run_with<C: Cache + 'static>(
     }
     let clock = Clock::start(cache.latest()?.1);
     let counters = Shared::default();
-    let hub = Hub::new(counters.clone());
+    let hub = Hub::new(counters.clone(), clock);
     let mut routes = Routes::default();
     let mut outlets = HashMap::new();
     let mut legs = Vec::new();

@@ -22,6 +22,9 @@ pub struct Plan {
     pub environment: EnvironmentKind,
     /// Image of the remote broker, for environments with images.
     pub remote_image: Option<String>,
+    /// The remote broker, for the environment `local`; `None`: mosquitto where it is installed, else the built-in one.
+    #[serde(default)]
+    pub remote_broker: Option<RemoteBroker>,
     /// The bridges under test, in the order they are tried.
     pub subjects: Vec<SubjectPlan>,
     /// What is published; the index in this list is the load's identity in payloads and in the history.
@@ -38,6 +41,16 @@ pub struct Plan {
     pub settle: Duration,
     /// What the run must show to pass.
     pub expect: Expectation,
+}
+
+/// A broker that can be the remote in the environment `local`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RemoteBroker {
+    /// mosquitto, from PATH.
+    Mosquitto,
+    /// Our own program as a small broker.
+    BuiltIn,
 }
 
 /// Where a plan runs.

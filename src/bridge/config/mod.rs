@@ -45,6 +45,9 @@ pub struct Listener {
     /// client that has more is not read from.
     #[serde(default = "receive_maximum")]
     pub receive_maximum: u16,
+    /// Bytes that may be on their way to one subscriber, or kept for it while it is away.
+    #[serde(default = "eight_mebibytes", deserialize_with = "units::size", serialize_with = "units::write_size")]
+    pub max_queued_bytes: u64,
 }
 
 /// The offline cache.
@@ -334,6 +337,9 @@ impl Config {
 
 fn one_mebibyte() -> u64 {
     1 << 20
+}
+fn eight_mebibytes() -> u64 {
+    8 << 20
 }
 fn one_gibibyte() -> u64 {
     1 << 30

@@ -242,8 +242,8 @@ impl<R> Client<R> {
         self.state = State::Opening(connect);
     }
 
-    /// The session is open and what had to be committed is.
-    pub fn handle_opened(&mut self, opened: Opened, now: Time) {
+    /// The session is open and what had to be committed is; `outgoing` is what its last connection left behind.
+    pub fn handle_opened(&mut self, opened: Opened, outgoing: Option<Outgoing<R>>, now: Time) {
         let State::Opening(connect) = std::mem::replace(&mut self.state, State::Open) else { return };
         let assigned = (!self.client_id.is_empty()).then(|| connect.client_id.clone());
         self.client_id = connect.client_id.as_str().into();
@@ -253,7 +253,13 @@ impl<R> Client<R> {
         self.heard = now;
         self.intake = Intake::new(self.receive_maximum, opened.session.received_ids);
         let window = if self.version == Version::V4 { RECEIVE_MAXIMUM_V4 } else { connect.receive_maximum };
-        self.outgoing = Outgoing::new(window, connect.maximum_packet_size);
+        self.outgoing = match outgoing {
+            Some(mut outgoing) => {
+                outgoing.resume(window, connect.maximum_packet_size);
+                outgoing
+            }
+            None => Outgoing::new(window, connect.maximum_packet_size),
+        };
         self.subscriptions = opened.session.subscriptions;
         if !self.subscriptions.is_empty() {
             self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
@@ -461,6 +467,13 @@ impl<R> Client<R> {
     /// `None`: it had no session that was kept.
     pub fn closing_write(&self, now: Time) -> Option<Write> {
         self.kept.then(|| session::close(&self.client_id, self.expiry, now))
+    }
+
+    /// What is kept for the client until its next connection, and until when (`None`: for ever); `None` where its session
+    /// ends with this one.
+    pub fn leave(self, now: Time) -> Option<(Outgoing<R>, Option<Time>)> {
+        let expires_at = (self.expiry < u32::MAX).then(|| now + Duration::from_secs(self.expiry.into()));
+        (self.kept && self.expiry > 0).then_some((self.outgoing, expires_at))
     }
 
     fn close(&mut self, reason: ReasonCode, why: &str) {

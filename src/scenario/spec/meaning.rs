@@ -2,12 +2,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::typed::{Allowance, Bridge, Expect, Load, Scenario};
+use super::typed::{Allowance, Bridge, Broker, Expect, Load, Scenario};
 use super::{SpecError, subjects, timeline};
 use crate::bridge::units::format_size;
 use crate::bridge::yaml::{Document, YamlError};
 use crate::scenario::identity::PAYLOAD_HEADER_BYTES;
-use crate::scenario::plan::{self, BridgeSettings, Expectation, Plan};
+use crate::scenario::plan::{self, BridgeSettings, Expectation, Plan, RemoteBroker};
 
 /// Above this the ledger would not fit a small machine's memory.
 const MOST_MESSAGES: u64 = 50_000_000;
@@ -29,6 +29,10 @@ pub(super) fn plan(document: &Document, typed: Scenario, asked: &[&str]) -> Resu
         directory: document.file().parent().map(Path::to_owned).unwrap_or_default(),
         environment: typed.environment,
         remote_image: typed.remote.image,
+        remote_broker: typed.remote.broker.map(|broker| match broker {
+            Broker::Mosquitto => RemoteBroker::Mosquitto,
+            Broker::BuiltIn => RemoteBroker::BuiltIn,
+        }),
         subjects,
         loads,
         bridge: bridge(document, &typed.bridge)?,

@@ -54,6 +54,18 @@ pub struct Scenario {
 pub struct Remote {
     /// Its image, for environments with images; absent: the environment's own choice.
     pub image: Option<String>,
+    /// Which broker, for the environment `local`; absent: mosquitto where it is installed, else the built-in one.
+    pub broker: Option<Broker>,
+}
+
+/// The brokers that can be the remote in the environment `local`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Broker {
+    /// mosquitto, from PATH.
+    Mosquitto,
+    /// This executable as a small broker.
+    BuiltIn,
 }
 
 /// A bridge under test.

@@ -55,7 +55,8 @@ pub(super) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -
 /// Our own program as a small broker without bridges, for where no other remote is installed.
 pub(crate) fn broker(listen: SocketAddr, folder: &Path) -> Configuration {
     // Without a cache: like the mosquitto that it stands for, it keeps its sessions in memory.
-    configuration(&json!({ "listeners": [{ "bind": listen.to_string() }] }), folder, false)
+    // Nothing that it keeps for the subject may be dropped: that would look like the subject's loss.
+    configuration(&json!({ "listeners": [{ "bind": listen.to_string(), "max_queued_bytes": "64GiB" }] }), folder, false)
 }
 
 fn configuration(root: &Value, folder: &Path, has_metrics: bool) -> Configuration {

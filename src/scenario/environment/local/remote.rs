@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::EnvironmentError;
 use super::programs;
+use crate::scenario::plan::RemoteBroker;
 use crate::scenario::subject::{self, Configuration, Program};
 
 /// What to run as the remote.
@@ -16,15 +17,25 @@ pub(super) struct Remote {
 /// Chooses a remote and writes its configuration to `folder`.
 ///
 /// # Errors
-/// [`EnvironmentError::File`].
-pub(super) async fn choose(own: &Path, listen: SocketAddr, folder: &Path) -> Result<Remote, EnvironmentError> {
-    let (configuration, program, version) = match programs::find("mosquitto") {
+/// [`EnvironmentError::ProgramMissing`] where the scenario asks for what is not installed, [`EnvironmentError::File`].
+pub(super) async fn choose(
+    wanted: Option<RemoteBroker>,
+    own: &Path,
+    listen: SocketAddr,
+    folder: &Path,
+) -> Result<Remote, EnvironmentError> {
+    let installed = programs::find("mosquitto").filter(|_| wanted != Some(RemoteBroker::BuiltIn));
+    let (configuration, program, version) = match installed {
         Some(program) => {
             let version = programs::mosquitto_version(&program).await;
             (mosquitto(listen, folder), program, version)
         }
+        None if wanted == Some(RemoteBroker::Mosquitto) => {
+            return Err(EnvironmentError::ProgramMissing { program: "mosquitto" });
+        }
         None => {
-            let version = format!("built-in broker {} (mosquitto is not installed)", env!("CARGO_PKG_VERSION"));
+            let why = if wanted.is_some() { "as the scenario asks" } else { "mosquitto is not installed" };
+            let version = format!("built-in broker {} ({why})", env!("CARGO_PKG_VERSION"));
             (subject::broker(listen, folder), own.to_owned(), version)
         }
     };

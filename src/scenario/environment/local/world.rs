@@ -76,7 +76,7 @@ impl LocalWorld {
         let arguments = configuration.arguments;
         let launch = Launch { what: subject.name.clone(), program, arguments, log: log(Role::Subject, "subject.log")? };
         let remote_address = free_port()?;
-        let chosen = remote::choose(own, remote_address, &folder.join("remote")).await?;
+        let chosen = remote::choose(plan.remote_broker, own, remote_address, &folder.join("remote")).await?;
         let remote_launch = Launch {
             what: "the remote".into(),
             program: chosen.program,
