@@ -137,9 +137,9 @@ impl<R> Client<R> {
         self.is_closed() || self.closing.is_some()
     }
 
-    /// Whether it is closed and all that was read from it is committed.
+    /// Whether it is closed, all that was read from it is committed, and no effect is left to perform.
     pub fn is_finished(&self) -> bool {
-        self.is_closed() && self.committing.is_empty() && self.writes.is_empty()
+        self.is_closed() && self.committing.is_empty() && self.writes.is_empty() && self.effects.is_empty()
     }
 
     /// Client Identifier; empty before CONNECT.

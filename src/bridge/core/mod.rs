@@ -10,3 +10,5 @@ pub mod packet_ids;
 pub mod ring;
 pub mod routes;
 pub mod session;
+#[cfg(test)]
+mod sim;

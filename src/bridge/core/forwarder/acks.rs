@@ -45,7 +45,10 @@ impl Forwarder {
             _ if self.head.values().any(|entry| entry.packet_id == packet_id) => {}
             _ => {
                 self.unexpected("PUBREC", packet_id);
-                self.send_pubrel(packet_id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND, now);
+                // A refusal has ended the exchange; only a PUBREC with success asks for a PUBREL.
+                if !ack.reason.is_failure() {
+                    self.send_pubrel(packet_id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND, now);
+                }
             }
         }
     }
@@ -54,6 +57,14 @@ impl Forwarder {
         let Some(entry) = self.window.get_mut(&packet_id).filter(|entry| entry.delivery.seq == seq) else { return };
         let Phase::Releasing(order) = entry.phase else { return };
         entry.phase = Phase::Released(order);
+        if self.is_connected() {
+            self.send_pubrel(packet_id, ReasonCode::SUCCESS, now);
+        }
+    }
+
+    /// No row names this identifier any more.
+    pub(super) fn retired(&mut self, packet_id: u16, now: Time) {
+        self.retired.insert(packet_id);
         if self.is_connected() {
             self.send_pubrel(packet_id, ReasonCode::SUCCESS, now);
         }

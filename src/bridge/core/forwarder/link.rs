@@ -151,7 +151,7 @@ impl Forwarder {
         }
         if !self.has_state && !self.settings.config.clean_start {
             let identity = self.settings.identity();
-            self.write(Write::Established { bridge: self.settings.bridge, identity }, After::Nothing, now);
+            self.write(Write::Established { bridge: self.settings.bridge, identity }, After::Established, now);
             self.has_state = true;
         }
         if wipe {
@@ -189,7 +189,9 @@ impl Forwarder {
             self.log(Notice::LowerQoS { maximum: connack.maximum_qos });
         }
         self.release_again(now);
-        self.subscribe(now);
+        if self.established || self.settings.config.clean_start {
+            self.subscribe(now);
+        }
     }
 
     /// PUBRELs first, in the order of their PUBRECs ([MQTT-4.6.0-4]).
@@ -203,6 +205,13 @@ impl Forwarder {
         let retired: Vec<u16> = self.retired.iter().copied().collect();
         for packet_id in released.into_iter().map(|(_, packet_id)| packet_id).chain(retired) {
             self.send_pubrel(packet_id, ReasonCode::SUCCESS, now);
+        }
+    }
+
+    pub(super) fn established(&mut self, now: Time) {
+        self.established = true;
+        if self.is_connected() {
+            self.subscribe(now);
         }
     }
 
@@ -328,7 +337,7 @@ impl Forwarder {
     }
 
     /// A 3.1.1 remote refuses a message by closing the connection. After three closes in order with the same message
-    /// first in flight it is sent alone; if the connection is closed again, it is quarantined.
+    /// first in flight it is sent alone; after three more it is quarantined.
     fn suspect_the_first(&mut self) {
         let published = self.window.values().filter(|entry| entry.phase == Phase::Published);
         let first = published.map(|entry| entry.delivery.seq).min();

@@ -198,6 +198,8 @@ enum After {
     Recorded { seq: Seq, packet_id: u16 },
     Released { seq: Seq, packet_id: u16 },
     Free(u16),
+    Retired(u16),
+    Established,
     Forgotten(u16),
     Stored(Ticket),
     Nothing,
@@ -211,6 +213,8 @@ pub struct Forwarder {
     backoff: Backoff,
     /// The remote has a session of ours.
     has_state: bool,
+    /// That is committed. Before, nothing is subscribed: a start that knew of no session would wipe what it has queued.
+    established: bool,
     ids: PacketIds,
     /// Has a Packet Identifier in use on this connection, by that identifier.
     window: HashMap<u16, InFlight>,
@@ -292,6 +296,7 @@ impl Forwarder {
             state: State::Waiting(now),
             backoff: Backoff::new(config.reconnect.min, config.reconnect.max, settings.seed),
             has_state,
+            established: has_state,
             ids,
             window,
             head,
@@ -358,6 +363,11 @@ impl Forwarder {
         matches!(self.state, State::Connected(_))
     }
 
+    /// Whether another packet may be read: as many PUBLISHes as the window holds wait to be delivered or stored otherwise.
+    pub fn can_receive(&self) -> bool {
+        self.intake.has_room()
+    }
+
     /// Whether it is shut down and nothing is left to commit.
     pub fn is_stopped(&self) -> bool {
         matches!(self.state, State::Stopped) && self.committing.is_empty() && self.writes.is_empty()
@@ -404,6 +414,8 @@ impl Forwarder {
                 After::Recorded { seq, packet_id } => self.recorded(seq, packet_id),
                 After::Released { seq, packet_id } => self.released(seq, packet_id, now),
                 After::Free(packet_id) => self.ids.free(packet_id),
+                After::Retired(packet_id) => self.retired(packet_id, now),
+                After::Established => self.established(now),
                 After::Forgotten(packet_id) => self.intake.handle_forgotten(packet_id),
                 After::Stored(ticket) => self.intake.handle_stored(ticket, *outcome),
                 After::Nothing => {}

@@ -6,6 +6,8 @@ use crate::bridge::topic;
 
 /// Closes in order with the same message first in flight, after which it is sent alone.
 const CLOSES_BEFORE_ALONE: u32 = 3;
+/// Such closes after which it is quarantined: a remote that is restarted while the message is alone is no refusal.
+const CLOSES_BEFORE_QUARANTINE: u32 = CLOSES_BEFORE_ALONE + 3;
 
 impl Forwarder {
     /// Sends in order of sequence as far as the window and the socket allow.
@@ -70,7 +72,7 @@ impl Forwarder {
         let State::Connected(link) = &self.state else { return Some(entry) };
         let (maximum_qos, maximum_packet_size) = (link.maximum_qos, link.maximum_packet_size);
         let suspect = self.suspect.filter(|suspect| suspect.seq == entry.delivery.seq);
-        if suspect.is_some_and(|suspect| suspect.closes > CLOSES_BEFORE_ALONE) {
+        if suspect.is_some_and(|suspect| suspect.closes >= CLOSES_BEFORE_QUARANTINE) {
             self.suspect = None;
             self.give_up(entry, ReasonCode::UNSPECIFIED_ERROR, now);
             return None;
@@ -82,7 +84,7 @@ impl Forwarder {
         if entry.qos > maximum_qos && entry.packet_id != 0 {
             // The remote has lowered its Maximum QoS and kept the session: what was in flight cannot be completed.
             self.statistics.ambiguous += u64::from(entry.dup);
-            let after = self.retire(&entry, now);
+            let after = retire(&entry);
             if entry.qos == QoS::ExactlyOnce {
                 self.progress(entry.delivery.seq, Progress::Requeued, after, now);
             } else {
@@ -140,6 +142,11 @@ impl Forwarder {
                 Some(Out::AtMostOnce(entry)) => Some(entry),
             };
             let Some(mut entry) = entry else { continue };
+            if !entry.sent && self.is_expired(&entry.delivery, now) {
+                // Its commit took that long.
+                self.drop_delivery(&entry, DropReason::Expired, now);
+                continue;
+            }
             let packet = publish(&entry, retain_available, now);
             self.statistics.repeated += u64::from(packet.dup);
             self.send(&Packet::Publish(packet), now);
@@ -166,17 +173,6 @@ impl Forwarder {
         self.remove(entry, Outcome::Dropped(reason), free(entry), now);
     }
 
-    /// Says what becomes of the Packet Identifier of a transmission that ends without an answer. The remote may have the
-    /// message of a QoS 2 one; the next under the same identifier would be taken for its repetition.
-    fn retire(&mut self, entry: &InFlight, now: Time) -> After {
-        if entry.packet_id == 0 || entry.qos != QoS::ExactlyOnce || !entry.dup {
-            return free(entry);
-        }
-        self.retired.insert(entry.packet_id);
-        self.send_pubrel(entry.packet_id, ReasonCode::SUCCESS, now);
-        After::Nothing
-    }
-
     /// The remote will never take it.
     pub(super) fn give_up(&mut self, entry: InFlight, reason: ReasonCode, now: Time) {
         if !entry.delivery.stored {
@@ -184,9 +180,15 @@ impl Forwarder {
         }
         let (seq, topic) = (entry.delivery.seq, entry.delivery.topic.clone());
         self.log(Notice::Quarantined { seq, topic, reason });
-        let after = self.retire(&entry, now);
+        let after = retire(&entry);
         self.progress(seq, Progress::Quarantined(reason), after, now);
     }
+}
+
+/// Says what becomes of the Packet Identifier of a transmission that ends without an answer. The remote may have the
+/// message of a QoS 2 one; the next under the same identifier would be taken for its repetition.
+fn retire(entry: &InFlight) -> After {
+    if entry.qos == QoS::ExactlyOnce && entry.dup { After::Retired(entry.packet_id) } else { free(entry) }
 }
 
 /// Frees the entry's identifier once what is written with it is committed.
