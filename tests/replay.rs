@@ -89,8 +89,8 @@ subjects:
 load:
   - { topic: test1, qos: 1, qps: 100 }
 timeline:
-  - { at: 0s, do: publish, for: 7s }
-  - { at: 1s, do: disconnect, for: 5s }
+  - { at: 0s, do: publish, for: 6s }
+  - { at: 1s, do: reset, for: 4s }
 settle: 4s
 ";
     let outcome = replay(text, "mosquitto", None).await;
