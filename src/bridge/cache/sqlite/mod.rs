@@ -31,6 +31,11 @@ pub struct Sqlite {
     _lock: File,
 }
 
+/// Removes a message that no delivery wants any more. There are few bridges, and each look is one step in the primary
+/// key; CROSS JOIN keeps SQLite from taking them the other way round, through all deliveries.
+const REMOVE_UNWANTED: &str = "DELETE FROM message WHERE seq = ?1 AND NOT EXISTS \
+     (SELECT 1 FROM bridge b CROSS JOIN delivery d ON d.bridge = b.id AND d.seq = ?1)";
+
 /// A delivery with its message, as [`delivery`] reads it.
 const DELIVERY: &str = "d.seq, d.topic, d.qos, d.retain, m.received_at, m.topic, m.qos, m.retain, m.message_expiry, \
      m.properties, m.payload";
@@ -205,10 +210,7 @@ fn progress(
             } else {
                 (change.0 - 1, change.1 - bytes, change.2)
             };
-            // There are few bridges, and each look is one step in the primary key.
-            let sql = "DELETE FROM message WHERE seq = ?1 AND NOT EXISTS \
-                 (SELECT 1 FROM bridge b JOIN delivery d ON d.bridge = b.id AND d.seq = ?1)";
-            connection.prepare_cached(sql)?.execute([seq.0])?;
+            connection.prepare_cached(REMOVE_UNWANTED)?.execute([seq.0])?;
         }
     }
     Ok(())

@@ -184,3 +184,14 @@ fn a_creation_that_was_cut_short_is_taken_up_at_any_point() {
     assert_eq!(copy.names(), ["cache.db", "cache.db-wal"]);
     fill(&mut copy.open(), 1);
 }
+
+#[test]
+fn removing_a_message_takes_the_same_steps_however_many_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Sqlite::open(&folder.path().join("cache.db"), Synchronous::Full).unwrap();
+    let sql = format!("EXPLAIN QUERY PLAN {REMOVE_UNWANTED}");
+    let mut statement = cache.connection.prepare(&sql).unwrap();
+    let steps: Vec<String> =
+        statement.query_map([1], |row| row.get(3)).unwrap().collect::<rusqlite::Result<_>>().unwrap();
+    assert!(steps.iter().any(|step| step.starts_with("SEARCH d USING PRIMARY KEY (bridge=? AND seq=?)")), "{steps:?}");
+}
