@@ -62,14 +62,6 @@ impl Forwarder {
         }
     }
 
-    /// No row names this identifier any more.
-    pub(super) fn retired(&mut self, packet_id: u16, now: Time) {
-        self.retired.insert(packet_id);
-        if self.is_connected() {
-            self.send_pubrel(packet_id, ReasonCode::SUCCESS, now);
-        }
-    }
-
     pub(super) fn send_pubrel(&mut self, packet_id: u16, reason: ReasonCode, now: Time) {
         if let Some(entry) = self.window.get_mut(&packet_id) {
             entry.asked = now;
@@ -79,8 +71,8 @@ impl Forwarder {
     }
 
     pub(super) fn handle_pubcomp(&mut self, ack: Ack, now: Time) {
-        if self.retired.remove(&ack.packet_id) {
-            return self.ids.free(ack.packet_id);
+        if let Some((entry, why)) = self.retiring.remove(&ack.packet_id) {
+            return self.retired(entry, why, now);
         }
         let expected = |entry: &InFlight| matches!(entry.phase, Phase::Released(_));
         let Some(entry) = self.completed(ack.packet_id, expected) else {
