@@ -63,7 +63,8 @@ impl Forwarder {
     }
 
     pub(super) fn send_pubrel(&mut self, packet_id: u16, reason: ReasonCode, now: Time) {
-        if let Some(entry) = self.window.get_mut(&packet_id) {
+        let retiring = self.retiring.get_mut(&packet_id).map(|(entry, _)| entry);
+        if let Some(entry) = self.window.get_mut(&packet_id).or(retiring) {
             entry.asked = now;
             self.clock.push_back((now, packet_id, entry.phase));
         }
@@ -72,6 +73,7 @@ impl Forwarder {
 
     pub(super) fn handle_pubcomp(&mut self, ack: Ack, now: Time) {
         if let Some((entry, why)) = self.retiring.remove(&ack.packet_id) {
+            self.acknowledged(entry.delivery.seq);
             return self.retired(entry, why, now);
         }
         let expected = |entry: &InFlight| matches!(entry.phase, Phase::Released(_));
@@ -99,7 +101,8 @@ impl Forwarder {
         }
         while let Some((asked, packet_id, phase)) = self.clock.front() {
             let waits = |entry: &InFlight| entry.phase == *phase && entry.asked == *asked;
-            if self.window.get(packet_id).is_some_and(waits) {
+            let retiring = self.retiring.get(packet_id).map(|(entry, _)| entry);
+            if self.window.get(packet_id).or(retiring).is_some_and(waits) {
                 return;
             }
             self.clock.pop_front();
