@@ -33,6 +33,10 @@ impl Forwarder {
 
     /// Takes what is next, if there is room for it in the window.
     fn next(&mut self, ring: &mut Ring) -> Option<InFlight> {
+        if self.retiring.values().any(|(_, why)| matches!(why, Retiring::Lowered)) {
+            // It is sent again at once, and may not have left before: nothing younger overtakes it.
+            return None;
+        }
         let first = self.head.keys().next().copied();
         let from_head = match (first, ring.near()) {
             (Some(head), Near::Delivery(near)) => head < near,
