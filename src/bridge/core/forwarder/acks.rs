@@ -62,16 +62,9 @@ impl Forwarder {
         }
     }
 
-    /// No row names this identifier any more.
-    pub(super) fn retired(&mut self, packet_id: u16, now: Time) {
-        self.retired.insert(packet_id);
-        if self.is_connected() {
-            self.send_pubrel(packet_id, ReasonCode::SUCCESS, now);
-        }
-    }
-
     pub(super) fn send_pubrel(&mut self, packet_id: u16, reason: ReasonCode, now: Time) {
-        if let Some(entry) = self.window.get_mut(&packet_id) {
+        let retiring = self.retiring.get_mut(&packet_id).map(|(entry, _)| entry);
+        if let Some(entry) = self.window.get_mut(&packet_id).or(retiring) {
             entry.asked = now;
             self.clock.push_back((now, packet_id, entry.phase));
         }
@@ -79,8 +72,9 @@ impl Forwarder {
     }
 
     pub(super) fn handle_pubcomp(&mut self, ack: Ack, now: Time) {
-        if self.retired.remove(&ack.packet_id) {
-            return self.ids.free(ack.packet_id);
+        if let Some((entry, why)) = self.retiring.remove(&ack.packet_id) {
+            self.acknowledged(entry.delivery.seq);
+            return self.retired(entry, why, now);
         }
         let expected = |entry: &InFlight| matches!(entry.phase, Phase::Released(_));
         let Some(entry) = self.completed(ack.packet_id, expected) else {
@@ -107,7 +101,8 @@ impl Forwarder {
         }
         while let Some((asked, packet_id, phase)) = self.clock.front() {
             let waits = |entry: &InFlight| entry.phase == *phase && entry.asked == *asked;
-            if self.window.get(packet_id).is_some_and(waits) {
+            let retiring = self.retiring.get(packet_id).map(|(entry, _)| entry);
+            if self.window.get(packet_id).or(retiring).is_some_and(waits) {
                 return;
             }
             self.clock.pop_front();

@@ -202,7 +202,7 @@ impl Forwarder {
         });
         let mut released: Vec<_> = released.collect();
         released.sort_unstable();
-        let retired: Vec<u16> = self.retired.iter().copied().collect();
+        let retired: Vec<u16> = self.retiring.keys().copied().collect();
         for packet_id in released.into_iter().map(|(_, packet_id)| packet_id).chain(retired) {
             self.send_pubrel(packet_id, ReasonCode::SUCCESS, now);
         }
@@ -243,22 +243,14 @@ impl Forwarder {
     fn session_lost(&mut self, now: Time) {
         self.intake.handle_session_lost();
         self.write(Write::ForgetAll { origin: Origin::Remote(self.settings.bridge) }, After::Nothing, now);
-        std::mem::take(&mut self.retired).into_iter().for_each(|packet_id| self.ids.free(packet_id));
         let mut ambiguous = 0;
         let window = std::mem::take(&mut self.window).into_values();
         let head = std::mem::take(&mut self.head).into_values();
-        for mut entry in window.chain(head).collect::<Vec<_>>() {
-            let seq = entry.delivery.seq;
-            if entry.packet_id != 0 && entry.qos == QoS::ExactlyOnce {
-                ambiguous += usize::from(entry.dup);
-                self.progress(seq, Progress::Requeued, After::Free(entry.packet_id), now);
-            } else if entry.packet_id != 0 {
-                self.ids.free(entry.packet_id);
-            }
-            entry.packet_id = 0;
-            entry.dup = false;
-            entry.phase = Phase::Ready;
-            self.head.insert(seq, entry);
+        let retiring = std::mem::take(&mut self.retiring).into_values().map(|(entry, _)| entry);
+        for mut entry in window.chain(head).chain(retiring).collect::<Vec<_>>() {
+            ambiguous += usize::from(entry.dup && entry.qos == QoS::ExactlyOnce);
+            self.requeue(&mut entry, now);
+            self.head.insert(entry.delivery.seq, entry);
         }
         self.statistics.ambiguous += ambiguous as u64;
         if ambiguous > 0 {

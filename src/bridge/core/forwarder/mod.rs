@@ -22,7 +22,7 @@ mod send;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -192,13 +192,21 @@ struct InFlight {
     asked: Time,
 }
 
+/// What becomes of a delivery whose Packet Identifier is given back.
+#[derive(Debug, Clone, Copy)]
+enum Retiring {
+    /// The remote will never take it.
+    GivenUp(ReasonCode),
+    /// It is sent again at a lower QoS.
+    Lowered,
+}
+
 /// What a commit makes possible.
 #[derive(Debug)]
 enum After {
     Recorded { seq: Seq, packet_id: u16 },
     Released { seq: Seq, packet_id: u16 },
     Free(u16),
-    Retired(u16),
     Established,
     Forgotten(u16),
     Stored(Ticket),
@@ -229,8 +237,9 @@ pub struct Forwarder {
     /// When each PUBLISH or PUBREL of this connection was sent, oldest first; entries outlive their exchange.
     clock: VecDeque<(Time, u16, Phase)>,
     release_order: i64,
-    /// Packet Identifiers of QoS 2 that no delivery has any more, although the remote may hold them: PUBREL frees them.
-    retired: BTreeSet<u16>,
+    /// QoS 2 that cannot be completed under its Packet Identifier, which the remote may hold: it waits for the PUBCOMP
+    /// that frees the identifier there, and keeps its row until then. Another message under it would vanish.
+    retiring: BTreeMap<u16, (InFlight, Retiring)>,
     writes: Vec<Write>,
     after: Vec<After>,
     /// Commits that are under way, oldest first.
@@ -305,7 +314,7 @@ impl Forwarder {
             again: VecDeque::new(),
             clock: VecDeque::new(),
             release_order,
-            retired: BTreeSet::new(),
+            retiring: BTreeMap::new(),
             writes: Vec::new(),
             after: Vec::new(),
             committing: VecDeque::new(),
@@ -327,6 +336,7 @@ impl Forwarder {
     /// Sequences of the deliveries that have left the ring and are not done with.
     pub fn held(&self) -> impl Iterator<Item = Seq> {
         let entries = self.window.values().chain(self.head.values());
+        let entries = entries.chain(self.retiring.values().map(|(entry, _)| entry));
         let entries = entries.chain(self.again.iter().map(|(_, entry)| entry));
         let entries = entries.chain(self.unwritten.iter().map(|(_, entry)| entry)).chain(self.outbox_at_most_once());
         entries.map(|entry| entry.delivery.seq)
@@ -338,6 +348,7 @@ impl Forwarder {
             + self.head.len()
             + self.again.len()
             + self.unwritten.len()
+            + self.retiring.len()
             + self.outbox_at_most_once().count()
     }
 
@@ -414,7 +425,6 @@ impl Forwarder {
                 After::Recorded { seq, packet_id } => self.recorded(seq, packet_id),
                 After::Released { seq, packet_id } => self.released(seq, packet_id, now),
                 After::Free(packet_id) => self.ids.free(packet_id),
-                After::Retired(packet_id) => self.retired(packet_id, now),
                 After::Established => self.established(now),
                 After::Forgotten(packet_id) => self.intake.handle_forgotten(packet_id),
                 After::Stored(ticket) => self.intake.handle_stored(ticket, *outcome),

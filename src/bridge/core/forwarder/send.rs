@@ -33,6 +33,10 @@ impl Forwarder {
 
     /// Takes what is next, if there is room for it in the window.
     fn next(&mut self, ring: &mut Ring) -> Option<InFlight> {
+        if self.retiring.values().any(|(_, why)| matches!(why, Retiring::Lowered)) {
+            // It is sent again at once, and may not have left before: nothing younger overtakes it.
+            return None;
+        }
         let first = self.head.keys().next().copied();
         let from_head = match (first, ring.near()) {
             (Some(head), Near::Delivery(near)) => head < near,
@@ -83,14 +87,11 @@ impl Forwarder {
         }
         if entry.qos > maximum_qos && entry.packet_id != 0 {
             // The remote has lowered its Maximum QoS and kept the session: what was in flight cannot be completed.
-            self.statistics.ambiguous += u64::from(entry.dup);
-            let after = retire(&entry);
-            if entry.qos == QoS::ExactlyOnce {
-                self.progress(entry.delivery.seq, Progress::Requeued, after, now);
-            } else {
-                self.ids.free(entry.packet_id);
+            if entry.qos == QoS::ExactlyOnce && entry.dup {
+                self.retire(entry, Retiring::Lowered, now);
+                return None;
             }
-            (entry.packet_id, entry.dup, entry.phase) = (0, false, Phase::Ready);
+            self.requeue(&mut entry, now);
         }
         if entry.packet_id == 0 {
             entry.qos = entry.delivery.qos.min(maximum_qos);
@@ -173,22 +174,47 @@ impl Forwarder {
         self.remove(entry, Outcome::Dropped(reason), free(entry), now);
     }
 
+    fn retire(&mut self, entry: InFlight, why: Retiring, now: Time) {
+        let packet_id = entry.packet_id;
+        self.retiring.insert(packet_id, (entry, why));
+        self.send_pubrel(packet_id, ReasonCode::SUCCESS, now);
+    }
+
+    /// The remote does not hold its Packet Identifier any more.
+    pub(super) fn retired(&mut self, mut entry: InFlight, why: Retiring, now: Time) {
+        entry.dup = false;
+        match why {
+            Retiring::GivenUp(reason) => self.give_up(entry, reason, now),
+            Retiring::Lowered => {
+                self.statistics.ambiguous += 1;
+                self.requeue(&mut entry, now);
+                self.head.insert(entry.delivery.seq, entry);
+            }
+        }
+    }
+
+    /// It waits again, without a Packet Identifier.
+    pub(super) fn requeue(&mut self, entry: &mut InFlight, now: Time) {
+        if entry.packet_id != 0 && entry.qos == QoS::ExactlyOnce {
+            self.progress(entry.delivery.seq, Progress::Requeued, After::Free(entry.packet_id), now);
+        } else if entry.packet_id != 0 {
+            self.ids.free(entry.packet_id);
+        }
+        (entry.packet_id, entry.dup, entry.phase) = (0, false, Phase::Ready);
+    }
+
     /// The remote will never take it.
     pub(super) fn give_up(&mut self, entry: InFlight, reason: ReasonCode, now: Time) {
         if !entry.delivery.stored {
             return self.drop_delivery(&entry, DropReason::Qos0Refused, now);
         }
+        if entry.qos == QoS::ExactlyOnce && entry.dup {
+            return self.retire(entry, Retiring::GivenUp(reason), now);
+        }
         let (seq, topic) = (entry.delivery.seq, entry.delivery.topic.clone());
         self.log(Notice::Quarantined { seq, topic, reason });
-        let after = retire(&entry);
-        self.progress(seq, Progress::Quarantined(reason), after, now);
+        self.progress(seq, Progress::Quarantined(reason), free(&entry), now);
     }
-}
-
-/// Says what becomes of the Packet Identifier of a transmission that ends without an answer. The remote may have the
-/// message of a QoS 2 one; the next under the same identifier would be taken for its repetition.
-fn retire(entry: &InFlight) -> After {
-    if entry.qos == QoS::ExactlyOnce && entry.dup { After::Retired(entry.packet_id) } else { free(entry) }
 }
 
 /// Frees the entry's identifier once what is written with it is committed.

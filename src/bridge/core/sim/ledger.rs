@@ -43,6 +43,8 @@ pub(super) struct Ledger {
     window: u16,
     limits_packets: bool,
     kills: bool,
+    /// Packet Identifiers may have to be given back.
+    retires: bool,
     /// The socket takes at once whatever it is given.
     prompt: bool,
     /// Whether writes are looked at one by one, or their consequences alone.
@@ -71,6 +73,7 @@ impl Ledger {
             window: plan.window,
             limits_packets: plan.limits_packets(),
             kills: plan.kills(),
+            retires: plan.retires(),
             prompt: plan.is_prompt(),
             strict,
             by_seq: HashMap::new(),
@@ -165,7 +168,9 @@ impl Ledger {
         match packet {
             Packet::Publish(publish) => self.published(tap, publish, now),
             Packet::Pubrel(ack) if self.strict => {
-                let committed = self.holders.get(&ack.packet_id).is_none_or(|(_, released)| *released);
+                // One that is given back keeps its row, as it was, until the PUBCOMP.
+                let released = |(_, released): &(Seq, bool)| *released || self.retires;
+                let committed = self.holders.get(&ack.packet_id).is_none_or(released);
                 self.require(committed, || format!("PUBREL {} before its PUBREC is committed", ack.packet_id));
             }
             _ => {}
@@ -227,7 +232,8 @@ impl Ledger {
             self.require(!promised || record.delivered > 0 || elsewhere, || format!("lost: message {id}: {record:?}"));
             if spec.qos == QoS::ExactlyOnce && !record.lowered {
                 extra += u64::from(record.delivered.saturating_sub(1));
-                let once = record.delivered <= 1;
+                // A process that is killed while it gives one back starts from its row, and may send it again.
+                let once = record.delivered <= 1 || self.retires && self.kills;
                 self.require(once || !keeps_the_session, || format!("G5: message {id} is there twice: {record:?}"));
             }
             if spec.qos == QoS::AtMostOnce {
@@ -237,6 +243,8 @@ impl Ledger {
             }
         }
         let counted = self.ambiguous;
-        self.require(extra <= counted || in_doubt, || format!("G5: {extra} duplicates at QoS 2, {counted} counted"));
+        self.require(extra <= counted || in_doubt || self.retires && self.kills, || {
+            format!("G5: {extra} duplicates at QoS 2, {counted} counted")
+        });
     }
 }

@@ -157,6 +157,11 @@ impl Plan {
         self.socket > 4000 && !self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Stall { .. }))
     }
 
+    pub(super) fn retires(&self) -> bool {
+        let limits = |fault: &Fault| matches!(fault, Fault::MaximumPacketSize(_) | Fault::MaximumQoS(_));
+        self.faults.iter().any(|(_, fault)| limits(fault)) || self.messages.iter().any(|spec| spec.poison)
+    }
+
     pub(super) fn limits_packets(&self) -> bool {
         self.faults.iter().any(|(_, fault)| matches!(fault, Fault::MaximumPacketSize(_)))
     }
