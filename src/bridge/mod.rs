@@ -1,4 +1,7 @@
-//! The bridge.
+//! The bridge: a listener for local clients, an offline cache, and a remote leg for each remote.
+//!
+//! A PUBLISH comes in through [`listener`], is decided on in [`core::client`], committed by [`cache::writer`], put into
+//! the [`core::ring`] of each remote that it goes to, and sent by [`core::forwarder`] through [`remote`].
 pub mod cache;
 pub mod clock;
 pub mod config;

@@ -276,7 +276,11 @@ impl RemoteLeg {
             }
             Event::Read(Ok(bytes)) if bytes > 0 => self.decode(now),
             Event::Read(Ok(_)) => self.lost("closed by the remote", true),
-            Event::Read(Err(error)) | Event::Writable(Err(error)) => self.lost(&error.to_string(), false),
+            Event::Read(Err(error)) | Event::Writable(Err(error)) => {
+                // A server that closes while more is on its way to it sends RST instead of FIN: that is its doing too.
+                let closed_by_peer = error.kind() == std::io::ErrorKind::ConnectionReset;
+                self.lost(&error.to_string(), closed_by_peer);
+            }
             Event::Answer(written) => {
                 self.committed(&written, now);
                 while let Ok(written) = self.answers.try_recv() {

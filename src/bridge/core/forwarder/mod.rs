@@ -3,7 +3,7 @@
 //!
 //! # Order
 //! There is one queue. Its far end is the cache, its near end the [`Ring`]; what has been in flight and must be sent
-//! again stands before it ([`head`](Forwarder::head)). What is sent next is always what has the lowest sequence, so a
+//! again stands before it (the head). What is sent next is always what has the lowest sequence, so a
 //! message that was cached for a week and one that has just been committed are the same to it (G3).
 //!
 //! # Order of writes
