@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use assert_cmd::Command;
-use common::{Bridge, free_address};
+use common::Bridge;
 
 const INVALID: i32 = 2;
 const ENVIRONMENT: i32 = 4;
@@ -128,7 +128,7 @@ fn a_port_that_is_taken_and_a_cache_in_use_are_the_environments_fault() {
     assert!(said.contains(&format!("listeners[0].bind: {address}: Address already in use")), "{said}");
 
     let _first = Bridge::start(folder.path(), &cache);
-    let (code, said) = refused(folder.path(), &format!("listeners: [{{ bind: {} }}]\n{cache}", free_address()));
+    let (code, said) = refused(folder.path(), &format!("listeners: [{{ bind: 127.0.0.1:0 }}]\n{cache}"));
     assert_eq!(code, ENVIRONMENT);
     assert!(said.contains("cache.db: in use by another process"), "{said}");
 }

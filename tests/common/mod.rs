@@ -1,50 +1,50 @@
 //! A real bridge as a child process, and a client that says exactly what a test wants said.
 #![allow(dead_code, unreachable_pub)] // Each test file uses its part.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use mqtt_bridge::bridge::wire::{Connack, Connect, Decoder, Packet, Version, encode};
 
 /// How long anything that is to happen may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A free port on loopback: taken by nobody just now.
-pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 /// A running bridge, killed when dropped.
 pub struct Bridge {
     child: Child,
+    log: Option<JoinHandle<String>>,
     pub address: SocketAddr,
 }
 
 impl Bridge {
-    /// Starts one and waits until it accepts. `rest` is its configuration but for the listener.
+    /// Starts one on a port that the kernel chooses, and waits until it says which. `rest` is its configuration but for
+    /// the listener.
     pub fn start(folder: &Path, rest: &str) -> Self {
-        let address = free_address();
-        let file = folder.join(format!("bridge-{}.yaml", address.port()));
-        std::fs::write(&file, format!("listeners: [{{ bind: {address} }}]\n{rest}")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_mqtt-bridge"))
+        let file = folder.join("bridge.yaml");
+        std::fs::write(&file, format!("listeners: [{{ bind: 127.0.0.1:0 }}]\n{rest}")).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_mqtt-bridge"))
             .args(["run", "--config"])
             .arg(&file)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut bridge = Self { child, address };
-        let begun = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            if let Some(status) = bridge.child.try_wait().unwrap() {
-                panic!("the bridge ended with {status}: {}", bridge.log());
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let mut log = String::new();
+        let address = loop {
+            let Some(line) = lines.next() else {
+                panic!("the bridge ended with {}: {log}", child.wait().unwrap());
+            };
+            if let Some((_, address)) = line.split_once("listening on ") {
+                break address.parse().unwrap();
             }
-            assert!(begun.elapsed() < PATIENCE, "the bridge does not accept");
-            std::thread::yield_now();
-        }
-        bridge
+            log.push_str(&line);
+        };
+        let log = std::thread::spawn(move || log + &lines.collect::<Vec<_>>().join("\n"));
+        Self { child, log: Some(log), address }
     }
 
     pub fn kill(mut self) {
@@ -61,9 +61,7 @@ impl Bridge {
     }
 
     fn log(&mut self) -> String {
-        let mut text = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
-        text
+        self.log.take().unwrap().join().unwrap()
     }
 }
 

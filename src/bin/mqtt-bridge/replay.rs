@@ -50,6 +50,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             Environment::Docker => EnvironmentKind::Docker,
         };
     }
+    if plan.environment == EnvironmentKind::Auto {
+        eprintln!("environment local: it was left open (auto), and local is the only one in this version");
+    }
     let options = Options { own: std::env::current_exe()?, out: arguments.out.clone() };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(runner::run(&plan, &options))?;

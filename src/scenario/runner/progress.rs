@@ -71,8 +71,9 @@ async fn show(bar: ProgressBar, doing: watch::Receiver<Doing>, recorder: Recorde
         let progress = recorder.standing().progress;
         let left = until.map(|until| until.saturating_sub(recorder.elapsed()).as_secs());
         let left = left.map(|left| format!(", {} left", format_duration(Duration::from_secs(left))));
+        // At 80 columns everything must be seen: a number that is cut off is a wrong number.
         bar.set_message(format!(
-            "{phase}{}   link {link}   sent {}   acknowledged {}   received {}",
+            "{phase}{} · link {link} · sent {}, acked {}, received {}",
             left.unwrap_or_default(),
             progress.sent,
             progress.acknowledged,
