@@ -2,8 +2,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::apply::REMOVE_UNWANTED;
 use super::*;
-use crate::bridge::delivery::NewDelivery;
+use crate::bridge::delivery::{NewDelivery, Progress, Store};
 
 mod refusals;
 

@@ -1,0 +1,208 @@
+//! What each write changes, within one transaction.
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::millis;
+use super::schema::state;
+use crate::bridge::cache::Applied;
+use crate::bridge::delivery::{BridgeId, Origin, Progress, Seq, Store, Write};
+
+/// Removes a message that no delivery wants any more. There are few bridges, and each look is one step in the primary
+/// key; CROSS JOIN keeps SQLite from taking them the other way round, through all deliveries.
+pub(super) const REMOVE_UNWANTED: &str = "DELETE FROM message WHERE seq = ?1 AND NOT EXISTS \
+     (SELECT 1 FROM bridge b CROSS JOIN delivery d ON d.bridge = b.id AND d.seq = ?1)";
+
+/// Changes of [`Usage`] within one transaction; they become true with it.
+pub(super) type Changes = HashMap<BridgeId, (i64, i64, i64)>;
+
+fn store(connection: &Connection, store: &Store, changes: &mut Changes) -> rusqlite::Result<Applied> {
+    if let Some((origin, packet_id)) = &store.received_id {
+        let (bridge, client_id) = key(origin);
+        let inserted = connection
+            .prepare_cached("INSERT OR IGNORE INTO received_id (bridge, client_id, packet_id) VALUES (?1, ?2, ?3)")?
+            .execute(params![bridge, client_id, packet_id])?;
+        if inserted == 0 {
+            return Ok(Applied::Repeated);
+        }
+    }
+    if store.deliveries.is_empty() {
+        return Ok(Applied::Done);
+    }
+    let message = &store.message;
+    let other = &message.properties.other;
+    connection
+        .prepare_cached(
+            "INSERT INTO message (seq, received_at, topic, qos, retain, message_expiry, properties, payload) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            store.seq.0,
+            millis(store.received_at),
+            &*message.topic,
+            message.qos as u8,
+            message.retain,
+            message.properties.message_expiry,
+            (!other.is_empty()).then_some(&other[..]),
+            &message.payload[..],
+        ])?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO delivery (bridge, seq, topic, qos, retain, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    let bytes = message.size() as i64;
+    for delivery in &store.deliveries {
+        let topic = (delivery.topic != message.topic).then_some(&*delivery.topic);
+        insert.execute(params![delivery.bridge.0, store.seq.0, topic, delivery.qos as u8, delivery.retain, bytes])?;
+        let change = changes.entry(delivery.bridge).or_default();
+        *change = (change.0 + 1, change.1 + bytes, change.2);
+    }
+    Ok(Applied::Done)
+}
+
+fn progress(
+    connection: &Connection,
+    bridge: BridgeId,
+    seq: Seq,
+    step: Progress,
+    changes: &mut Changes,
+) -> rusqlite::Result<()> {
+    let of = [bridge.0, seq.0];
+    match step {
+        Progress::Sent { packet_id } => {
+            let sql = "UPDATE delivery SET state = ?3, packet_id = ?4, released = NULL \
+                 WHERE bridge = ?1 AND seq = ?2 AND state <> ?5";
+            connection.prepare_cached(sql)?.execute(params![
+                of[0],
+                of[1],
+                state::SENT,
+                packet_id,
+                state::QUARANTINED
+            ])?;
+        }
+        Progress::Released { order } => {
+            let sql = "UPDATE delivery SET state = ?3, released = ?4 WHERE bridge = ?1 AND seq = ?2 AND state = ?5";
+            connection.prepare_cached(sql)?.execute(params![of[0], of[1], state::RELEASED, order, state::SENT])?;
+        }
+        Progress::Requeued => {
+            // `reason` is there in quarantine alone, and tells below whether the row comes from there.
+            let sql = "UPDATE delivery SET state = ?3, packet_id = NULL, released = NULL \
+                 WHERE bridge = ?1 AND seq = ?2 AND state <> ?3 RETURNING bytes, reason IS NOT NULL";
+            let requeued: Option<(i64, bool)> = connection
+                .prepare_cached(sql)?
+                .query_row(params![of[0], of[1], state::QUEUED], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            if let Some((bytes, true)) = requeued {
+                let sql = "UPDATE delivery SET reason = NULL WHERE bridge = ?1 AND seq = ?2";
+                connection.prepare_cached(sql)?.execute(of)?;
+                let change = changes.entry(bridge).or_default();
+                *change = (change.0 + 1, change.1 + bytes, change.2 - 1);
+            }
+        }
+        Progress::Quarantined(reason) => {
+            let sql = "UPDATE delivery SET state = ?3, packet_id = NULL, released = NULL, reason = ?4 \
+                 WHERE bridge = ?1 AND seq = ?2 AND state <> ?3 RETURNING bytes";
+            let bytes: Option<i64> = connection
+                .prepare_cached(sql)?
+                .query_row(params![of[0], of[1], state::QUARANTINED, reason.0], |row| row.get(0))
+                .optional()?;
+            if let Some(bytes) = bytes {
+                let change = changes.entry(bridge).or_default();
+                *change = (change.0 - 1, change.1 - bytes, change.2 + 1);
+            }
+        }
+        Progress::Removed(_) => {
+            let sql = "DELETE FROM delivery WHERE bridge = ?1 AND seq = ?2 RETURNING bytes, state";
+            let removed: Option<(i64, i64)> =
+                connection.prepare_cached(sql)?.query_row(of, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            let Some((bytes, state)) = removed else { return Ok(()) };
+            let change = changes.entry(bridge).or_default();
+            *change = if state == state::QUARANTINED {
+                (change.0, change.1, change.2 - 1)
+            } else {
+                (change.0 - 1, change.1 - bytes, change.2)
+            };
+            connection.prepare_cached(REMOVE_UNWANTED)?.execute([seq.0])?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn apply(connection: &Connection, write: &Write, changes: &mut Changes) -> rusqlite::Result<Applied> {
+    match write {
+        Write::Store(message) => return store(connection, message, changes),
+        Write::Progress { bridge, seq, step } => progress(connection, *bridge, *seq, *step, changes)?,
+        Write::Count { .. } => {}
+        Write::Forget { origin, packet_id } => {
+            let (bridge, client_id) = key(origin);
+            connection
+                .prepare_cached("DELETE FROM received_id WHERE bridge = ?1 AND client_id = ?2 AND packet_id = ?3")?
+                .execute(params![bridge, client_id, packet_id])?;
+        }
+        Write::ForgetAll { origin } => forget_all(connection, origin)?,
+        Write::Established { bridge, identity } => {
+            connection
+                .prepare_cached("UPDATE bridge SET established = ?2 WHERE id = ?1")?
+                .execute(params![bridge.0, identity])?;
+        }
+        Write::KeepSession { client_id, expires_at, expiry } => {
+            connection
+                .prepare_cached(
+                    "INSERT INTO session (client_id, expiry, expires_at) VALUES (?1, ?2, ?3) \
+                     ON CONFLICT (client_id) DO UPDATE SET expiry = ?2, expires_at = ?3",
+                )?
+                .execute(params![&**client_id, expiry, expires_at.map(millis)])?;
+        }
+        Write::EndSession { client_id } => {
+            forget_all(connection, &Origin::Local(client_id.clone()))?;
+            for sql in ["DELETE FROM subscription WHERE client_id = ?1", "DELETE FROM session WHERE client_id = ?1"] {
+                connection.prepare_cached(sql)?.execute([&**client_id])?;
+            }
+        }
+        Write::Subscribe { client_id, subscription } => {
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO subscription \
+                     SELECT client_id, ?2, ?3, ?4, ?5, ?6 FROM session WHERE client_id = ?1",
+                )?
+                .execute(params![
+                    &**client_id,
+                    subscription.filter,
+                    subscription.qos as u8,
+                    subscription.no_local,
+                    subscription.retain_as_published,
+                    subscription.retain_handling,
+                ])?;
+        }
+        Write::Unsubscribe { client_id, filter } => {
+            connection
+                .prepare_cached("DELETE FROM subscription WHERE client_id = ?1 AND filter = ?2")?
+                .execute(params![&**client_id, filter])?;
+        }
+    }
+    Ok(Applied::Done)
+}
+
+fn forget_all(connection: &Connection, origin: &Origin) -> rusqlite::Result<()> {
+    let (bridge, client_id) = key(origin);
+    connection
+        .prepare_cached("DELETE FROM received_id WHERE bridge = ?1 AND client_id = ?2")?
+        .execute(params![bridge, client_id])?;
+    Ok(())
+}
+
+/// Whether a write changes the file at all: a transaction without such a write would sync for nothing.
+pub(super) fn changes_something(write: &Write) -> bool {
+    match write {
+        Write::Store(store) => !store.deliveries.is_empty() || store.received_id.is_some(),
+        Write::Count { .. } => false,
+        _ => true,
+    }
+}
+
+/// Bridge 0 is the local leg.
+pub(super) fn key(origin: &Origin) -> (i64, &str) {
+    match origin {
+        Origin::Local(client_id) => (0, client_id),
+        Origin::Remote(bridge) => (bridge.0, ""),
+    }
+}
