@@ -326,11 +326,6 @@ impl Forwarder {
         matches!(self.state, State::Connected(_))
     }
 
-    /// Whether another packet may be read: as many PUBLISHes as the window holds wait to be delivered or stored otherwise.
-    pub fn can_receive(&self) -> bool {
-        self.intake.has_room()
-    }
-
     /// Whether it is shut down and nothing is left to commit.
     pub fn is_stopped(&self) -> bool {
         matches!(self.state, State::Stopped) && self.committing.is_empty() && self.writes.is_empty()
