@@ -279,15 +279,6 @@ fn forget_all(connection: &Connection, origin: &Origin) -> rusqlite::Result<()> 
     Ok(())
 }
 
-/// Whether a write changes the file at all: a transaction without such a write would sync for nothing.
-fn changes_something(write: &Write) -> bool {
-    match write {
-        Write::Store(store) => !store.deliveries.is_empty() || store.received_id.is_some(),
-        Write::Count { .. } => false,
-        _ => true,
-    }
-}
-
 impl Cache for Sqlite {
     fn bridge(&mut self, name: &str) -> Result<(BridgeId, Restored), CacheError> {
         self.connection.execute("INSERT OR IGNORE INTO bridge (name) VALUES (?1)", [name])?;
@@ -312,7 +303,7 @@ impl Cache for Sqlite {
     }
 
     fn apply(&mut self, writes: &[Write]) -> Result<Vec<Applied>, CacheError> {
-        if !writes.iter().any(changes_something) {
+        if !writes.iter().any(Write::changes_something) {
             return Ok(vec![Applied::Done; writes.len()]);
         }
         let mut changes = Changes::new();
