@@ -24,7 +24,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The same, once the connection is to be closed.
 const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause after accept fails for want of descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What every connection of the local leg works with.
 #[derive(Clone)]
