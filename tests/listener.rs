@@ -254,3 +254,22 @@ fn sigterm_does_not_wait_for_a_connection_that_says_nothing() {
     assert!(status.success() && !log.contains("not everything"), "{log}");
     assert!(begun.elapsed().as_secs() < 4, "{:?}", begun.elapsed());
 }
+
+#[test]
+fn a_client_that_resets_before_its_connack_can_come_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let bridge = Bridge::start(folder.path(), "");
+    let mut bytes = Vec::new();
+    for round in 0..50 {
+        bytes.clear();
+        let connect = kept(&format!("c{round}"));
+        mqtt_bridge::bridge::wire::encode(&Packet::Connect(Box::new(connect.clone())), Version::V5, &mut bytes);
+        let mut stream = std::net::TcpStream::connect(bridge.address).unwrap();
+        std::io::Write::write_all(&mut stream, &bytes).unwrap();
+        socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(stream);
+        Client::connect(bridge.address, connect);
+    }
+    let (status, log) = bridge.terminate();
+    assert!(status.success() && !log.contains("not everything"), "{log}");
+}

@@ -124,7 +124,8 @@ impl Connection {
             }
             self.client.flush();
             self.write(&mut stream).await;
-            let can_go_on = self.client.wants_read() && !self.input.is_empty();
+            // A write that failed has effects as well; to wait for a closed connection would be for ever.
+            let can_go_on = (self.client.wants_read() && !self.input.is_empty()) || self.client.has_effects();
             if !can_go_on && !self.client.is_finished() {
                 let event = self.wait(&mut stream).await;
                 self.handle(event);

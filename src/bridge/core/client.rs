@@ -165,6 +165,11 @@ impl<R> Client<R> {
         self.effects.pop_front()
     }
 
+    /// Whether there is something to be done.
+    pub fn has_effects(&self) -> bool {
+        !self.effects.is_empty()
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     pub fn deadline(&self) -> Option<Time> {
         match self.state {
