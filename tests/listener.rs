@@ -220,3 +220,56 @@ fn sigterm_acknowledges_what_was_read_and_exits_with_0() {
     let messages: usize = cache.query_row("SELECT count(*) FROM message", [], |row| row.get(0)).unwrap();
     assert_eq!(messages, acknowledged.len() + 1, "everything that was committed was acknowledged");
 }
+
+#[test]
+fn of_several_that_take_over_at_once_one_stays_and_the_others_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let bridge = Bridge::start(folder.path(), "");
+    let (_first, _) = Client::connect(bridge.address, kept("same"));
+    // They all wait for the first to leave; whoever gets its turn early must not keep the rest waiting.
+    let taking: Vec<_> = (0..4)
+        .map(|_| {
+            let address = bridge.address;
+            std::thread::spawn(move || Client::connect(address, kept("same")).0)
+        })
+        .collect();
+    let mut clients: Vec<Client> = taking.into_iter().map(|thread| thread.join().unwrap()).collect();
+    for client in &mut clients {
+        client.send(&Packet::Pingreq);
+    }
+    let stayed = clients.iter_mut().filter_map(Client::receive).filter(|packet| *packet == Packet::Pingresp).count();
+    assert_eq!(stayed, 1);
+}
+
+#[test]
+fn sigterm_does_not_wait_for_a_connection_that_says_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let bridge = Bridge::start(folder.path(), "");
+    let _silent = std::net::TcpStream::connect(bridge.address).unwrap();
+    let (mut client, _) = Client::connect(bridge.address, kept("p"));
+    client.send(&Packet::Pingreq);
+    assert_eq!(client.receive(), Some(Packet::Pingresp));
+    let begun = std::time::Instant::now();
+    let (status, log) = bridge.terminate();
+    assert!(status.success() && !log.contains("not everything"), "{log}");
+    assert!(begun.elapsed().as_secs() < 4, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_client_that_resets_before_its_connack_can_come_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let bridge = Bridge::start(folder.path(), "");
+    let mut bytes = Vec::new();
+    for round in 0..50 {
+        bytes.clear();
+        let connect = kept(&format!("c{round}"));
+        mqtt_bridge::bridge::wire::encode(&Packet::Connect(Box::new(connect.clone())), Version::V5, &mut bytes);
+        let mut stream = std::net::TcpStream::connect(bridge.address).unwrap();
+        std::io::Write::write_all(&mut stream, &bytes).unwrap();
+        socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(stream);
+        Client::connect(bridge.address, connect);
+    }
+    let (status, log) = bridge.terminate();
+    assert!(status.success() && !log.contains("not everything"), "{log}");
+}

@@ -244,3 +244,15 @@ pub struct Session {
     /// Subscriptions.
     pub subscriptions: Vec<Subscription>,
 }
+
+impl Write {
+    /// Whether it changes the cache at all: a transaction without such a write would sync for nothing, and proves
+    /// nothing of the disk.
+    pub fn changes_something(&self) -> bool {
+        match self {
+            Self::Store(store) => !store.deliveries.is_empty() || store.received_id.is_some(),
+            Self::Count { .. } => false,
+            _ => true,
+        }
+    }
+}

@@ -65,6 +65,8 @@ struct Seats {
     by_client: HashMap<Arc<str>, Seat>,
     /// Held by a client's connection from CONNECT until everything it sent is committed.
     turns: HashMap<Arc<str>, Arc<tokio::sync::Mutex<()>>>,
+    /// Of each client that has a turn, which of its connections came last.
+    latest: HashMap<Arc<str>, u64>,
     generation: u64,
     closing: Option<ReasonCode>,
 }
@@ -84,6 +86,8 @@ pub struct Place {
     client_id: Arc<str>,
     generation: u64,
     outgoing: Option<Outgoing<Receipt>>,
+    /// Until when that was to be kept.
+    expires_at: Option<Time>,
     /// Messages for this client.
     pub parcels: mpsc::UnboundedReceiver<Parcel>,
     /// Why the connection is to be closed, once it is.
@@ -102,6 +106,7 @@ impl Drop for Place {
         // Two hold it when nobody waits: the map and this turn.
         if seats.turns.get(&self.client_id).is_some_and(|turn| Arc::strong_count(turn) <= 2) {
             seats.turns.remove(&self.client_id);
+            seats.latest.remove(&self.client_id);
         }
     }
 }
@@ -116,6 +121,14 @@ impl Place {
         self.hub.subscribe(&self.client_id, Vec::new());
         while self.parcels.try_recv().is_ok() {}
         None
+    }
+
+    /// The session could not be opened: what is kept for it is kept further.
+    pub fn not_opened(mut self) {
+        if let Some(outgoing) = self.outgoing.take() {
+            let expires_at = self.expires_at;
+            self.leave(outgoing, expires_at);
+        }
     }
 
     /// The connection has ended and the session has not: messages for it are kept until then.
@@ -153,42 +166,43 @@ impl Hub {
     /// Ends any other connection of this client, waits until everything it sent is committed, and takes its place
     /// ([MQTT-3.1.4-3]). At most `limit` bytes are to be on their way to it.
     pub async fn enter(&self, client_id: &Arc<str>, limit: usize) -> Place {
-        let turn = {
+        let (generation, turn) = {
             let mut seats = self.lock();
+            seats.generation += 1;
+            let generation = seats.generation;
+            seats.latest.insert(client_id.clone(), generation);
             if let Some(seat) = seats.by_client.get(client_id) {
                 seat.close.send_replace(Some(ReasonCode::SESSION_TAKEN_OVER));
             }
-            seats.turns.entry(client_id.clone()).or_default().clone()
+            (generation, seats.turns.entry(client_id.clone()).or_default().clone())
         };
         let turn = turn.lock_owned().await;
         let now = self.clock.now();
         let mut seats = self.lock();
-        seats.generation += 1;
-        let generation = seats.generation;
-        let (close_sender, close) = watch::channel(seats.closing);
+        // Whoever came while this one waited for its turn could not tell it to leave: it has had no seat.
+        let overtaken = seats.latest.get(client_id).is_some_and(|latest| *latest != generation);
+        let closing = seats.closing.or(overtaken.then_some(ReasonCode::SESSION_TAKEN_OVER));
+        let (close_sender, close) = watch::channel(closing);
         let former = seats.by_client.remove(client_id).filter(|seat| !seat.has_expired(now));
-        let (seat, outgoing, parcels) = match former {
+        let (seat, outgoing, expires_at, parcels) = match former {
             Some(Seat { subscriptions, parcels: sender, queued, away: Some(away), .. }) => {
                 let seat =
                     Seat { generation, subscriptions, parcels: sender, close: close_sender, queued, limit, away: None };
-                (seat, Some(away.outgoing), away.parcels)
+                (seat, Some(away.outgoing), away.expires_at, away.parcels)
             }
-            former => {
-                // Whoever waited together with us and came first is told to leave.
-                if let Some(former) = former {
-                    former.close.send_replace(Some(ReasonCode::SESSION_TAKEN_OVER));
-                }
+            _ => {
                 let (sender, parcels) = mpsc::unbounded_channel();
                 let (subscriptions, queued) = (Vec::new(), Arc::default());
                 let seat =
                     Seat { generation, subscriptions, parcels: sender, close: close_sender, queued, limit, away: None };
-                (seat, None, parcels)
+                (seat, None, None, parcels)
             }
         };
         seats.by_client.insert(client_id.clone(), seat);
         self.count(&seats);
         drop(seats);
-        Place { hub: self.clone(), client_id: client_id.clone(), generation, outgoing, parcels, close, _turn: turn }
+        let (hub, client_id) = (self.clone(), client_id.clone());
+        Place { hub, client_id, generation, outgoing, expires_at, parcels, close, _turn: turn }
     }
 
     /// These are a client's subscriptions from now on.

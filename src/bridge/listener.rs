@@ -24,7 +24,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The same, once the connection is to be closed.
 const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause after accept fails for want of descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What every connection of the local leg works with.
 #[derive(Clone)]
@@ -124,7 +124,8 @@ impl Connection {
             }
             self.client.flush();
             self.write(&mut stream).await;
-            let can_go_on = self.client.wants_read() && !self.input.is_empty();
+            // A write that failed has effects as well; to wait for a closed connection would be for ever.
+            let can_go_on = (self.client.wants_read() && !self.input.is_empty()) || self.client.has_effects();
             if !can_go_on && !self.client.is_finished() {
                 let event = self.wait(&mut stream).await;
                 self.handle(event);
@@ -174,10 +175,13 @@ impl Connection {
                         Ok(opened) => {
                             let outgoing = place.opened(opened.present);
                             self.client.handle_opened(opened, outgoing, self.leg.clock.now());
+                            self.place = Some(place);
                         }
-                        Err(reason) => self.client.handle_not_opened(reason),
+                        Err(reason) => {
+                            place.not_opened();
+                            self.client.handle_not_opened(reason);
+                        }
                     }
-                    self.place = Some(place);
                 }
                 Effect::Commit(writes) => {
                     self.leg.requests.send(Request::Write { writes, answer: self.answer.clone() }).await?;
@@ -258,17 +262,25 @@ impl Connection {
         };
         let reads = self.client.wants_read() && !self.eof;
         // It is told to close once; what it does about it takes its time.
-        let place = self.place.as_mut().filter(|_| !self.client.is_closing());
+        let place = self.place.as_mut();
+        let closing = self.client.is_closing();
         let from_hub = async {
             match place {
+                _ if closing => std::future::pending().await,
                 Some(Place { parcels, close, .. }) => tokio::select! {
                     Some(parcel) = parcels.recv() => Event::Parcel(parcel),
                     Ok(reason) = close.wait_for(Option::is_some) => Event::Close(reason.unwrap_or(ReasonCode::SUCCESS)),
                 },
-                None => std::future::pending().await,
+                // Nobody knows it in the hub yet, so nobody there would tell it to close.
+                None => {
+                    told(&mut self.leg.shutdown).await;
+                    Event::Close(ReasonCode::SERVER_SHUTTING_DOWN)
+                }
             }
         };
         tokio::select! {
+            // What a client has said in time counts, however late we come to read it.
+            biased;
             read = stream.read_buf(&mut self.input), if reads => Event::Read(read),
             Some(answer) = self.answers.recv() => Event::Answer(answer),
             event = from_hub => event,

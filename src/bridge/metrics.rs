@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use super::counters::{BridgeCounters, Counters, Shared};
 use super::delivery::DropReason;
-use super::listener::told;
+use super::listener::{ACCEPT_PAUSE, told};
 
 /// Serves until shutdown.
 pub async fn serve(listener: TcpListener, counters: Shared, mut shutdown: watch::Receiver<bool>) {
@@ -32,6 +32,7 @@ pub async fn serve(listener: TcpListener, counters: Shared, mut shutdown: watch:
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     warn!("metrics: accepting a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             },

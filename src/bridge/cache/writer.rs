@@ -23,6 +23,13 @@ const HOLD: Duration = Duration::from_secs(10);
 /// Between attempts while the disk fails.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// Bytes that must fit for a cache that failed to count as working again.
+const PROBE_BYTES: usize = 64 * 1024;
+
+type Answer = mpsc::UnboundedSender<Vec<Written>>;
+/// Messages and bytes of a batch that are admitted and not yet committed.
+type Pending = HashMap<BridgeId, (u64, u64)>;
+
 /// What became of one write: applied, or refused with a Reason Code.
 pub type Written = Result<Applied, ReasonCode>;
 
@@ -103,6 +110,8 @@ pub struct Writer<C> {
     clock: Clock,
     next: Seq,
     failing: bool,
+    /// Came while the disk failed: at most one page of each bridge.
+    postponed: Vec<Request>,
 }
 
 /// A store that has been admitted: where its deliveries go besides the cache.
@@ -116,7 +125,7 @@ struct Part {
     writes: Vec<(Write, Option<Admitted>)>,
     /// Of each write: refused before it was tried, or not.
     refused: Vec<Option<ReasonCode>>,
-    answer: mpsc::UnboundedSender<Vec<Written>>,
+    answer: Answer,
 }
 
 impl<C: Cache + 'static> Writer<C> {
@@ -132,14 +141,23 @@ impl<C: Cache + 'static> Writer<C> {
     ) -> Result<(Self, mpsc::Sender<Request>), CacheError> {
         let (latest, _) = cache.latest()?;
         let (sender, requests) = mpsc::channel(WAITING_REQUESTS);
-        let writer = Self { cache, requests, outlets, counters, clock, next: Seq(latest.0 + 1), failing: false };
+        let writer = Self {
+            cache,
+            requests,
+            outlets,
+            counters,
+            clock,
+            next: Seq(latest.0 + 1),
+            failing: false,
+            postponed: Vec::new(),
+        };
         Ok((writer, sender))
     }
 
     /// Works until every sender is gone, then closes the cache. Blocks its thread.
     pub fn run(mut self) {
         let mut requests = Vec::with_capacity(WAITING_REQUESTS);
-        while self.requests.blocking_recv_many(&mut requests, WAITING_REQUESTS) > 0 {
+        while self.receive(&mut requests) > 0 {
             let mut parts = Vec::new();
             for request in requests.drain(..) {
                 match request {
@@ -164,33 +182,58 @@ impl<C: Cache + 'static> Writer<C> {
         }
     }
 
-    fn write(&mut self, requests: Vec<(Vec<Write>, mpsc::UnboundedSender<Vec<Written>>)>) {
+    /// Waits for requests. While the cache fails it is tried meanwhile: a publisher that was refused may never come
+    /// back, and then nothing else would show that the disk has room again.
+    fn receive(&mut self, requests: &mut Vec<Request>) -> usize {
+        while self.failing && self.requests.is_empty() && !self.requests.is_closed() {
+            std::thread::sleep(RETRY);
+            self.probe();
+        }
+        self.requests.blocking_recv_many(requests, WAITING_REQUESTS)
+    }
+
+    /// Commits a session that nobody can have, of some size, and its end. In one transaction SQLite would write
+    /// nothing of it.
+    fn probe(&mut self) {
+        let client_id: Arc<str> = format!("\0{}", "probe".repeat(PROBE_BYTES / 5)).into();
+        let keep = Write::KeepSession { client_id: client_id.clone(), expires_at: Some(Duration::ZERO), expiry: 0 };
+        let tried = self.cache.apply(&[keep]).and_then(|_| self.cache.apply(&[Write::EndSession { client_id }]));
+        match tried {
+            Ok(_) => self.recovered(),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn write(&mut self, requests: Vec<(Vec<Write>, Answer)>) {
         if requests.is_empty() {
             return;
         }
-        let mut pending: HashMap<BridgeId, (u64, u64)> = HashMap::new();
-        let mut parts: Vec<Part> = requests
-            .into_iter()
-            .map(|(writes, answer)| {
-                let mut part = Part { writes: Vec::with_capacity(writes.len()), refused: Vec::new(), answer };
-                for write in writes {
-                    let (write, refused) = self.admit(write, &mut pending);
-                    part.writes.push(write);
-                    part.refused.push(refused);
-                }
-                part
-            })
-            .collect();
-        let applied = self.apply(&mut parts);
+        let mut pending = Pending::new();
+        let mut parts = Vec::with_capacity(requests.len());
+        for (writes, answer) in requests {
+            parts.push(self.part(writes, answer, &mut pending));
+        }
+        let applied = self.apply(&mut parts, &mut pending);
         self.settle(parts, applied);
+        for request in std::mem::take(&mut self.postponed) {
+            if let Request::Page { bridge, after, messages, bytes } = request {
+                self.page(bridge, after, messages, bytes);
+            }
+        }
+    }
+
+    fn part(&mut self, writes: Vec<Write>, answer: Answer, pending: &mut Pending) -> Part {
+        let mut part = Part { writes: Vec::with_capacity(writes.len()), refused: Vec::new(), answer };
+        for write in writes {
+            let (write, refused) = self.admit(write, pending);
+            part.writes.push(write);
+            part.refused.push(refused);
+        }
+        part
     }
 
     /// Decides where the deliveries of a store wait, and gives it its sequence.
-    fn admit(
-        &mut self,
-        write: Write,
-        pending: &mut HashMap<BridgeId, (u64, u64)>,
-    ) -> ((Write, Option<Admitted>), Option<ReasonCode>) {
+    fn admit(&mut self, write: Write, pending: &mut Pending) -> ((Write, Option<Admitted>), Option<ReasonCode>) {
         let Write::Store(mut store) = write else { return ((write, None), None) };
         store.seq = self.next;
         self.next.0 += 1;
@@ -229,46 +272,108 @@ impl<C: Cache + 'static> Writer<C> {
     }
 
     /// Applies what is not refused, as often as it takes: a passing error of the disk holds the answers, and after
-    /// [`HOLD`] refuses the stores; what the remote legs report is kept until it can be written.
-    fn apply(&mut self, parts: &mut [Part]) -> Vec<Applied> {
+    /// [`HOLD`] refuses the stores; what the remote legs report is kept until it can be written, and holds up nobody
+    /// else's refusal meanwhile.
+    fn apply(&mut self, parts: &mut Vec<Part>, pending: &mut Pending) -> Vec<Applied> {
         loop {
-            let writes: Vec<Write> = wanted(parts).map(|(write, _)| write.clone()).collect();
+            let writes: Vec<Write> = wanted(parts).cloned().collect();
+            if writes.is_empty() {
+                return Vec::new();
+            }
             match self.cache.apply(&writes) {
                 Ok(applied) => {
-                    self.recovered(writes.len());
+                    // What changes nothing succeeds on a full disk as well.
+                    if writes.iter().any(Write::changes_something) {
+                        self.recovered();
+                    }
+                    self.counters.lock().commits += 1;
                     return applied;
                 }
-                Err(error) if is_invariant(&error) => return self.apply_one_by_one(&writes, &error),
+                Err(error) if is_invariant(&error) => return self.apply_one_by_one(parts, &error),
                 Err(error) => self.failed(&error),
             }
             std::thread::sleep(RETRY);
-            let reason = ReasonCode::UNSPECIFIED_ERROR;
-            let now = self.clock.now();
-            for part in parts.iter_mut() {
-                for ((write, _), refused) in part.writes.iter().zip(&mut part.refused) {
-                    if let Write::Store(store) = write
-                        && now.saturating_sub(store.received_at) >= HOLD
-                    {
-                        *refused = Some(reason);
+            self.refuse_overdue(parts, pending);
+            self.take_in_meanwhile(parts, pending);
+        }
+    }
+
+    /// Refuses the stores that have been held for long enough, and answers whoever waits for nothing else.
+    fn refuse_overdue(&mut self, parts: &mut Vec<Part>, pending: &mut Pending) {
+        let now = self.clock.now();
+        let mut waiting: Vec<Part> = Vec::with_capacity(parts.len());
+        for mut part in parts.drain(..) {
+            for ((write, _), refused) in part.writes.iter().zip(&mut part.refused) {
+                if let Write::Store(store) = write
+                    && refused.is_none()
+                    && now.saturating_sub(store.received_at) >= HOLD
+                {
+                    *refused = Some(ReasonCode::UNSPECIFIED_ERROR);
+                    let size = store.message.size() as u64;
+                    for delivery in &store.deliveries {
+                        let (messages, bytes) = pending.entry(delivery.bridge).or_default();
+                        (*messages, *bytes) = (messages.saturating_sub(1), bytes.saturating_sub(size));
                     }
                 }
+            }
+            // Answers are told apart by their order alone.
+            let is_first = !waiting.iter().any(|earlier| earlier.answer.same_channel(&part.answer));
+            if is_first && part.refused.iter().all(Option::is_some) {
+                self.settle(vec![part], Vec::new());
+            } else {
+                waiting.push(part);
+            }
+        }
+        *parts = waiting;
+    }
+
+    /// While the disk fails, whoever comes is held and refused in time like those who were there first.
+    fn take_in_meanwhile(&mut self, parts: &mut Vec<Part>, pending: &mut Pending) {
+        while let Ok(request) = self.requests.try_recv() {
+            match request {
+                Request::Write { writes, answer } => {
+                    let part = self.part(writes, answer, pending);
+                    parts.push(part);
+                }
+                Request::Open { answer, .. } => {
+                    // A client that has gone meanwhile needs no answer.
+                    let _ = answer.send(Err(ReasonCode::SERVER_UNAVAILABLE));
+                }
+                // Reads what stands before it, so it waits for that.
+                page @ Request::Page { .. } => self.postponed.push(page),
             }
         }
     }
 
-    /// A write that breaks an invariant must not stop the others for ever.
-    fn apply_one_by_one(&mut self, writes: &[Write], error: &CacheError) -> Vec<Applied> {
+    /// A write that breaks an invariant must not stop the others for ever; a message that cannot be stored is refused.
+    fn apply_one_by_one(&mut self, parts: &mut [Part], error: &CacheError) -> Vec<Applied> {
         error!("an invariant of the cache is broken, writing one by one: {error}");
-        let mut applied = Vec::with_capacity(writes.len());
-        for write in writes {
-            applied.push(match self.cache.apply(std::slice::from_ref(write)) {
-                Ok(outcomes) => outcomes.first().copied().unwrap_or(Applied::Done),
-                Err(error) => {
-                    error!("left out {write:?}: {error}");
-                    self.counters.lock().invariant_violations += 1;
-                    Applied::Done
+        let mut applied = Vec::new();
+        for part in parts {
+            for ((write, _), refused) in part.writes.iter().zip(&mut part.refused) {
+                if refused.is_some() {
+                    continue;
                 }
-            });
+                loop {
+                    match self.cache.apply(std::slice::from_ref(write)) {
+                        Ok(outcomes) => applied.push(outcomes.first().copied().unwrap_or(Applied::Done)),
+                        Err(error) if !is_invariant(&error) && !matches!(write, Write::Store(_)) => {
+                            self.failed(&error);
+                            std::thread::sleep(RETRY);
+                            continue;
+                        }
+                        Err(error) => {
+                            error!("left out {write:?}: {error}");
+                            self.counters.lock().invariant_violations += u64::from(is_invariant(&error));
+                            match write {
+                                Write::Store(_) => *refused = Some(ReasonCode::UNSPECIFIED_ERROR),
+                                _ => applied.push(Applied::Done),
+                            }
+                        }
+                    }
+                    break;
+                }
+            }
         }
         applied
     }
@@ -281,13 +386,12 @@ impl<C: Cache + 'static> Writer<C> {
         self.counters.lock().cache_error = Some(error.to_string());
     }
 
-    fn recovered(&mut self, writes: usize) {
+    fn recovered(&mut self) {
         if self.failing {
             info!("the cache can be written again");
             self.failing = false;
             self.counters.lock().cache_error = None;
         }
-        self.counters.lock().commits += u64::from(writes > 0);
     }
 
     /// Counts, hands on and answers what has been committed.
@@ -392,10 +496,9 @@ impl<C: Cache + 'static> Writer<C> {
     }
 }
 
-fn wanted(parts: &[Part]) -> impl Iterator<Item = &(Write, Option<Admitted>)> {
-    parts.iter().flat_map(|part| {
-        part.writes.iter().zip(&part.refused).filter(|(_, refused)| refused.is_none()).map(|(write, _)| write)
-    })
+fn wanted(parts: &[Part]) -> impl Iterator<Item = &Write> {
+    let writes = parts.iter().flat_map(|part| part.writes.iter().zip(&part.refused));
+    writes.filter(|(_, refused)| refused.is_none()).map(|((write, _), _)| write)
 }
 
 fn reject(write: &Write, counters: &mut Counters) {
@@ -419,4 +522,115 @@ fn count_step(columns: &mut crate::bridge::counters::BridgeCounters, step: Progr
 fn is_invariant(error: &CacheError) -> bool {
     matches!(error, CacheError::Sqlite(error)
         if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Instant;
+
+    use super::super::Page;
+    use super::super::memory::Memory;
+    use super::*;
+    use crate::bridge::config::WhenFull;
+    use crate::bridge::core::forwarder::Restored;
+    use crate::bridge::delivery::{Outcome, Session, Time};
+    use crate::bridge::message::{Message, QoS};
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// A cache whose disk is full as long as it is told so; like SQLite it does not notice where nothing is written.
+    struct Fragile {
+        cache: Memory,
+        full: Arc<AtomicBool>,
+    }
+
+    impl Cache for Fragile {
+        fn bridge(&mut self, name: &str) -> Result<(BridgeId, Restored), CacheError> {
+            self.cache.bridge(name)
+        }
+        fn apply(&mut self, writes: &[Write]) -> Result<Vec<Applied>, CacheError> {
+            if self.full.load(Ordering::SeqCst) && writes.iter().any(Write::changes_something) {
+                return Err(CacheError::Full);
+            }
+            self.cache.apply(writes)
+        }
+        fn page(&mut self, of: BridgeId, after: Seq, messages: usize, bytes: usize) -> Result<Page, CacheError> {
+            self.cache.page(of, after, messages, bytes)
+        }
+        fn usage(&self, bridge: BridgeId) -> Usage {
+            self.cache.usage(bridge)
+        }
+        fn session(&mut self, client_id: &str) -> Result<Option<Session>, CacheError> {
+            self.cache.session(client_id)
+        }
+        fn latest(&mut self) -> Result<(Seq, Time), CacheError> {
+            self.cache.latest()
+        }
+        fn close(&mut self) -> Result<(), CacheError> {
+            self.cache.close()
+        }
+    }
+
+    fn soon<T>(mut poll: impl FnMut() -> Option<T>) -> T {
+        let begun = Instant::now();
+        loop {
+            if let Some(found) = poll() {
+                return found;
+            }
+            assert!(begun.elapsed() < PATIENCE, "nothing came within {PATIENCE:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_full_disk_refuses_in_time_whatever_else_waits_and_is_red_until_it_has_room() {
+        let full = Arc::new(AtomicBool::new(true));
+        let mut cache = Fragile { cache: Memory::default(), full: full.clone() };
+        let (bridge, _) = cache.bridge("one").unwrap();
+        let ring = SharedRing::new(Ring::new(10, 1000, []));
+        let limits = Limits { max_messages: 1, max_bytes: 1000, when_full: WhenFull::Reject, cache_qos0: false };
+        let (counters, clock) = (Shared::default(), Clock::start(Duration::ZERO));
+        let outlets = HashMap::from([(bridge, Outlet { limits, ring })]);
+        let (writer, requests) = Writer::new(cache, outlets, counters.clone(), clock).unwrap();
+        let thread = std::thread::spawn(move || writer.run());
+        let write = |writes: Vec<Write>| {
+            let (answer, answers) = mpsc::unbounded_channel();
+            requests.blocking_send(Request::Write { writes, answer }).unwrap();
+            answers
+        };
+        // Held for long already.
+        let store = || {
+            let message = Arc::new(Message::new("t", "x", QoS::AtLeastOnce));
+            let to = NewDelivery { bridge, topic: message.topic.clone(), qos: message.qos, retain: false };
+            let (seq, received_at) = (Seq::default(), Duration::ZERO);
+            Write::Store(Box::new(Store { seq, message, received_at, deliveries: vec![to], received_id: None }))
+        };
+        let step = Progress::Removed(Outcome::Delivered);
+        let mut progress = write(vec![Write::Progress { bridge, seq: Seq(7), step }]);
+        for _ in 0..3 {
+            let mut stored = write(vec![store()]);
+            let refused = soon(|| stored.try_recv().ok());
+            assert_eq!(refused, [Err(ReasonCode::UNSPECIFIED_ERROR)], "nobody else's room is used up");
+        }
+        let (answer, mut opened) = oneshot::channel();
+        let open = Request::Open { client_id: "c".into(), clean_start: true, expiry: 60, answer };
+        requests.blocking_send(open).unwrap();
+        assert_eq!(soon(|| opened.try_recv().ok()), Err(ReasonCode::SERVER_UNAVAILABLE));
+        assert!(progress.try_recv().is_err(), "what a remote leg reports is not refused");
+        full.store(false, Ordering::SeqCst);
+        assert_eq!(soon(|| progress.try_recv().ok()), [Ok(Applied::Done)]);
+        soon(|| counters.lock().cache_error.is_none().then_some(()));
+
+        // Now nothing else waits: a refusal alone does not make it green, and room does, without any request.
+        full.store(true, Ordering::SeqCst);
+        let mut stored = write(vec![store()]);
+        assert!(soon(|| stored.try_recv().ok())[0].is_err());
+        std::thread::sleep(3 * RETRY);
+        assert!(counters.lock().cache_error.is_some());
+        full.store(false, Ordering::SeqCst);
+        soon(|| counters.lock().cache_error.is_none().then_some(()));
+        drop(requests);
+        thread.join().unwrap();
+    }
 }

@@ -87,6 +87,8 @@ pub struct Client<R> {
     intake: Intake,
     outgoing: Outgoing<R>,
     subscriptions: Vec<Subscription>,
+    /// They have changed since the shell was told.
+    resubscribed: bool,
     writes: Vec<Write>,
     after: Vec<After>,
     committing: VecDeque<Vec<After>>,
@@ -112,6 +114,7 @@ impl<R> Client<R> {
             intake: Intake::new(receive_maximum, []),
             outgoing: Outgoing::new(u16::MAX, None),
             subscriptions: Vec::new(),
+            resubscribed: false,
             writes: Vec::new(),
             after: Vec::new(),
             committing: VecDeque::new(),
@@ -162,12 +165,18 @@ impl<R> Client<R> {
         self.effects.pop_front()
     }
 
+    /// Whether there is something to be done.
+    pub fn has_effects(&self) -> bool {
+        !self.effects.is_empty()
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     pub fn deadline(&self) -> Option<Time> {
         match self.state {
             State::Expecting(until) => Some(until),
-            State::Open => self.keep_alive.map(|keep_alive| self.heard + keep_alive.mul_f64(1.5)),
-            State::Opening(_) | State::Closed => None,
+            // Nothing is heard of a client that is not read from, and that is not its silence.
+            State::Open if self.wants_read() => self.keep_alive.map(|keep_alive| self.heard + keep_alive.mul_f64(1.5)),
+            State::Open | State::Opening(_) | State::Closed => None,
         }
     }
 
@@ -367,7 +376,7 @@ impl<R> Client<R> {
                 self.write_if_kept(Write::Subscribe { client_id, subscription });
             }
         }
-        self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
+        self.resubscribed = true;
         let packet_id = subscribe.packet_id;
         self.send_after_commit(Packet::Suback(Suback { packet_id, reasons }));
         Ok(())
@@ -383,7 +392,7 @@ impl<R> Client<R> {
             let client_id = self.client_id.clone();
             self.write_if_kept(Write::Unsubscribe { client_id, filter: filter.clone() });
         }
-        self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
+        self.resubscribed = true;
         self.send_after_commit(Packet::Unsuback(Suback { packet_id: unsubscribe.packet_id, reasons }));
     }
 
@@ -429,6 +438,10 @@ impl<R> Client<R> {
 
     /// Encodes acknowledgements and messages, and gives what has been read to be committed, as one.
     pub fn flush(&mut self) {
+        // Once for all that came together: as many copies as SUBSCRIBEs would let one segment fill the memory.
+        if std::mem::take(&mut self.resubscribed) {
+            self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
+        }
         if !self.writes.is_empty() {
             self.committing.push_back(std::mem::take(&mut self.after));
             self.effects.push_back(Effect::Commit(std::mem::take(&mut self.writes)));
@@ -503,5 +516,72 @@ impl<R> Client<R> {
 
     fn warn(&mut self, what: String) {
         self.effects.push_back(Effect::Warn(what));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Time = Duration::from_secs(1000);
+
+    fn connected(keep_alive: u16, receive_maximum: u16) -> Client<()> {
+        let mut client = Client::new(receive_maximum, 1 << 20, NOW);
+        let connect = Connect { keep_alive, session_expiry: 60, ..Connect::new(Version::V5, "c") };
+        client.handle_packet(Packet::Connect(Box::new(connect)), &Routes::default(), NOW);
+        let opened = Opened { present: false, session: Default::default(), writes: Vec::new() };
+        client.handle_opened(opened, None, NOW);
+        client.flush();
+        while client.poll_effect().is_some() {}
+        client.handle_written(client.transmit().len());
+        client
+    }
+
+    fn publish(client: &mut Client<()>, packet_id: u16) {
+        let message = Arc::new(Message::new("t", "x", QoS::AtLeastOnce));
+        client.handle_packet(Packet::Publish(Publish::new(message, packet_id)), &Routes::default(), NOW);
+    }
+
+    #[test]
+    fn a_client_that_is_not_read_from_is_not_silent() {
+        let mut client = connected(4, 1);
+        assert_eq!(client.deadline(), Some(NOW + Duration::from_secs(6)));
+        publish(&mut client, 1);
+        client.flush();
+        assert_eq!(client.deadline(), None, "the disk is slow, and the client waits for it");
+        client.handle_committed(&[Ok(true)]);
+        client.flush();
+        assert_eq!(client.deadline(), Some(NOW + Duration::from_secs(6)));
+    }
+
+    #[test]
+    fn a_client_that_is_to_be_closed_has_no_time_to_wait_for() {
+        let mut client = connected(4, 10);
+        publish(&mut client, 1);
+        client.flush();
+        client.handle_timeout(NOW + Duration::from_secs(6));
+        client.flush();
+        assert!(client.is_closing() && !client.is_closed(), "it is still committed");
+        assert_eq!(client.deadline(), None, "or the shell would turn in circles until then");
+    }
+
+    #[test]
+    fn subscriptions_that_come_together_are_told_once() {
+        let mut client = connected(0, 10);
+        for packet_id in 1..=100 {
+            let filter = format!("t/{packet_id}");
+            let qos = QoS::AtMostOnce;
+            let wanted = Subscription { filter, qos, no_local: false, retain_as_published: false, retain_handling: 0 };
+            let subscribe = Subscribe { packet_id, filters: vec![wanted], identifier: None };
+            client.handle_packet(Packet::Subscribe(subscribe), &Routes::default(), NOW);
+        }
+        client.flush();
+        let told: Vec<usize> = std::iter::from_fn(|| client.poll_effect())
+            .filter_map(|effect| match effect {
+                Effect::Subscriptions(subscriptions) => Some(subscriptions.len()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(told, [100]);
     }
 }

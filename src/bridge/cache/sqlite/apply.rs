@@ -190,15 +190,6 @@ fn forget_all(connection: &Connection, origin: &Origin) -> rusqlite::Result<()> 
     Ok(())
 }
 
-/// Whether a write changes the file at all: a transaction without such a write would sync for nothing.
-pub(super) fn changes_something(write: &Write) -> bool {
-    match write {
-        Write::Store(store) => !store.deliveries.is_empty() || store.received_id.is_some(),
-        Write::Count { .. } => false,
-        _ => true,
-    }
-}
-
 /// Bridge 0 is the local leg.
 pub(super) fn key(origin: &Origin) -> (i64, &str) {
     match origin {

@@ -20,7 +20,7 @@ use crate::bridge::core::forwarder::Restored;
 use crate::bridge::delivery::{BridgeId, Delivery, Held, HeldPhase, Origin, Seq, Session, Time, Write};
 use crate::bridge::message::{Message, Properties, QoS};
 use crate::bridge::wire::Subscription;
-use apply::{Changes, apply, changes_something, key};
+use apply::{Changes, apply, key};
 use schema::state;
 
 /// A cache in a SQLite file, locked against other processes as long as it lives.
@@ -121,7 +121,7 @@ impl Cache for Sqlite {
     }
 
     fn apply(&mut self, writes: &[Write]) -> Result<Vec<Applied>, CacheError> {
-        if !writes.iter().any(changes_something) {
+        if !writes.iter().any(Write::changes_something) {
             return Ok(vec![Applied::Done; writes.len()]);
         }
         let mut changes = Changes::new();
