@@ -117,12 +117,12 @@ impl Connection {
         }
         while !self.client.is_finished() {
             self.decode();
-            self.client.flush();
+            self.client.flush(self.leg.clock.now());
             if self.perform().await.is_err() {
                 // Without a writer the process is ending; nothing more can be promised to the client.
                 return;
             }
-            self.client.flush();
+            self.client.flush(self.leg.clock.now());
             self.write(&mut stream).await;
             // A write that failed has effects as well; to wait for a closed connection would be for ever.
             let can_go_on = (self.client.wants_read() && !self.input.is_empty()) || self.client.has_effects();

@@ -35,6 +35,11 @@ pub enum CacheError {
     Corrupted { path: PathBuf, what: String },
     #[error("cache: PRAGMA {pragma} is {found} after it was set to {wanted}: the guarantees cannot be kept")]
     Pragma { pragma: &'static str, wanted: String, found: String },
+    #[error(
+        "cache {}: removed or replaced while it was in use: what is written now would be lost; put it back, or restart",
+        .path.display()
+    )]
+    Gone { path: PathBuf },
     #[error("cache: the disk is full")]
     Full,
     #[error("cache: {0}")]

@@ -2,6 +2,8 @@
 //!
 //! Call a `handle_*` method for whatever happened, then [`flush`](Client::flush), then write
 //! [`transmit`](Client::transmit) and perform each [`Effect`], and wait.
+mod subscribing;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,6 @@ use super::routes::Routes;
 use super::session::{self, Opened};
 use crate::bridge::delivery::{Origin, Seq, Store, Time, Write};
 use crate::bridge::message::{Message, QoS};
-use crate::bridge::topic;
 use crate::bridge::wire::{
     Connack, Connect, Disconnect, Packet, Publish, ReasonCode, Suback, Subscribe, Subscription, Unsubscribe, Version,
     WireError, encode,
@@ -20,6 +21,8 @@ use crate::bridge::wire::{
 
 /// How long a client may take from the TCP connection to its CONNECT.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may acknowledge nothing of what it has been sent.
+const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Unsent bytes above which no further PUBLISH is encoded.
 const HIGH_WATER: usize = 64 * 1024;
 /// Receive Maximum that is assumed of 3.1.1 clients, which cannot say theirs.
@@ -84,6 +87,8 @@ pub struct Client<R> {
     maximum_packet_size: u32,
     /// PUBLISHes of this connection without PUBACK or PUBCOMP.
     unanswered: usize,
+    /// Since when the client has acknowledged nothing of what it was sent at QoS 1 and 2.
+    waiting_since: Option<Time>,
     intake: Intake,
     outgoing: Outgoing<R>,
     subscriptions: Vec<Subscription>,
@@ -111,6 +116,7 @@ impl<R> Client<R> {
             receive_maximum,
             maximum_packet_size,
             unanswered: 0,
+            waiting_since: None,
             intake: Intake::new(receive_maximum, []),
             outgoing: Outgoing::new(u16::MAX, None),
             subscriptions: Vec::new(),
@@ -175,9 +181,17 @@ impl<R> Client<R> {
         match self.state {
             State::Expecting(until) => Some(until),
             // Nothing is heard of a client that is not read from, and that is not its silence.
-            State::Open if self.wants_read() => self.keep_alive.map(|keep_alive| self.heard + keep_alive.mul_f64(1.5)),
+            State::Open if self.wants_read() => [self.silent_at(), self.stuck_at()].into_iter().flatten().min(),
             State::Open | State::Opening(_) | State::Closed => None,
         }
+    }
+
+    fn silent_at(&self) -> Option<Time> {
+        self.keep_alive.map(|keep_alive| self.heard + keep_alive.mul_f64(1.5))
+    }
+
+    fn stuck_at(&self) -> Option<Time> {
+        self.waiting_since.map(|since| since + ACK_TIMEOUT)
     }
 
     /// Time has passed ([MQTT-3.1.2-22]).
@@ -185,6 +199,10 @@ impl<R> Client<R> {
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             match self.state {
                 State::Expecting(_) => self.close_at_once("no CONNECT within 10 s"),
+                // Others may wait for it: the remote is acknowledged when every connected subscriber has a message.
+                _ if self.stuck_at().is_some_and(|at| at <= now) => {
+                    self.close(ReasonCode::UNSPECIFIED_ERROR, "it acknowledges none of its messages");
+                }
                 _ => self.close(ReasonCode::KEEP_ALIVE_TIMEOUT, "Keep Alive"),
             }
         }
@@ -301,13 +319,20 @@ impl<R> Client<R> {
                     }
                 }
             }
-            Packet::Puback(ack) => self.outgoing.handle_puback(ack),
+            Packet::Puback(ack) => {
+                self.waiting_since = None;
+                self.outgoing.handle_puback(ack);
+            }
             Packet::Pubrec(ack) => {
+                self.waiting_since = None;
                 if let Some(packet) = self.outgoing.handle_pubrec(ack) {
                     self.send(&packet);
                 }
             }
-            Packet::Pubcomp(ack) => self.outgoing.handle_pubcomp(ack),
+            Packet::Pubcomp(ack) => {
+                self.waiting_since = None;
+                self.outgoing.handle_pubcomp(ack);
+            }
             Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe)?,
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(&unsubscribe),
             Packet::Pingreq => self.send(&Packet::Pingresp),
@@ -356,60 +381,6 @@ impl<R> Client<R> {
         Ok(())
     }
 
-    fn handle_subscribe(&mut self, subscribe: Subscribe) -> Result<(), WireError> {
-        if subscribe.identifier.is_some() {
-            let what = "SUBSCRIBE with a Subscription Identifier"; // CONNACK says that there are none
-            return Err(WireError::new(ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, what));
-        }
-        let mut reasons = Vec::new();
-        for subscription in subscribe.filters {
-            let filter = &subscription.filter;
-            if topic::check_filter(filter).is_err() {
-                reasons.push(ReasonCode::TOPIC_FILTER_INVALID);
-            } else if filter.starts_with("$share/") {
-                reasons.push(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED);
-            } else {
-                reasons.push(ReasonCode(subscription.qos as u8));
-                self.subscriptions.retain(|known| known.filter != *filter);
-                self.subscriptions.push(subscription.clone());
-                let client_id = self.client_id.clone();
-                self.write_if_kept(Write::Subscribe { client_id, subscription });
-            }
-        }
-        self.resubscribed = true;
-        let packet_id = subscribe.packet_id;
-        self.send_after_commit(Packet::Suback(Suback { packet_id, reasons }));
-        Ok(())
-    }
-
-    fn handle_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
-        let mut reasons = Vec::new();
-        for filter in &unsubscribe.filters {
-            let before = self.subscriptions.len();
-            self.subscriptions.retain(|known| known.filter != *filter);
-            let existed = self.subscriptions.len() < before;
-            reasons.push(if existed { ReasonCode::SUCCESS } else { ReasonCode::NO_SUBSCRIPTION_EXISTED });
-            let client_id = self.client_id.clone();
-            self.write_if_kept(Write::Unsubscribe { client_id, filter: filter.clone() });
-        }
-        self.resubscribed = true;
-        self.send_after_commit(Packet::Unsuback(Suback { packet_id: unsubscribe.packet_id, reasons }));
-    }
-
-    fn write_if_kept(&mut self, write: Write) {
-        if self.expiry > 0 {
-            self.write(write, After::Nothing);
-        }
-    }
-
-    /// Sends a packet once what has been written before it is committed.
-    fn send_after_commit(&mut self, packet: Packet) {
-        match self.after.last_mut() {
-            Some(after @ After::Nothing) => *after = After::Send(packet),
-            _ => self.send(&packet),
-        }
-    }
-
     /// A commit has been made, or refused write by write; whether each store was the first of its message.
     pub fn handle_committed(&mut self, outcomes: &[Result<bool, ReasonCode>]) {
         for (after, outcome) in self.committing.pop_front().unwrap_or_default().into_iter().zip(outcomes) {
@@ -437,7 +408,7 @@ impl<R> Client<R> {
     }
 
     /// Encodes acknowledgements and messages, and gives what has been read to be committed, as one.
-    pub fn flush(&mut self) {
+    pub fn flush(&mut self, now: Time) {
         // Once for all that came together: as many copies as SUBSCRIBEs would let one segment fill the memory.
         if std::mem::take(&mut self.resubscribed) {
             self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
@@ -457,6 +428,8 @@ impl<R> Client<R> {
             let Some(packet) = self.outgoing.poll(self.version) else { break };
             self.send(&packet);
         }
+        let waits = self.outgoing.is_waiting();
+        self.waiting_since = self.waiting_since.or(Some(now)).filter(|_| waits);
         if self.committing.is_empty()
             && let Some((reason, why)) = self.closing.take()
         {
@@ -520,68 +493,4 @@ impl<R> Client<R> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Time = Duration::from_secs(1000);
-
-    fn connected(keep_alive: u16, receive_maximum: u16) -> Client<()> {
-        let mut client = Client::new(receive_maximum, 1 << 20, NOW);
-        let connect = Connect { keep_alive, session_expiry: 60, ..Connect::new(Version::V5, "c") };
-        client.handle_packet(Packet::Connect(Box::new(connect)), &Routes::default(), NOW);
-        let opened = Opened { present: false, session: Default::default(), writes: Vec::new() };
-        client.handle_opened(opened, None, NOW);
-        client.flush();
-        while client.poll_effect().is_some() {}
-        client.handle_written(client.transmit().len());
-        client
-    }
-
-    fn publish(client: &mut Client<()>, packet_id: u16) {
-        let message = Arc::new(Message::new("t", "x", QoS::AtLeastOnce));
-        client.handle_packet(Packet::Publish(Publish::new(message, packet_id)), &Routes::default(), NOW);
-    }
-
-    #[test]
-    fn a_client_that_is_not_read_from_is_not_silent() {
-        let mut client = connected(4, 1);
-        assert_eq!(client.deadline(), Some(NOW + Duration::from_secs(6)));
-        publish(&mut client, 1);
-        client.flush();
-        assert_eq!(client.deadline(), None, "the disk is slow, and the client waits for it");
-        client.handle_committed(&[Ok(true)]);
-        client.flush();
-        assert_eq!(client.deadline(), Some(NOW + Duration::from_secs(6)));
-    }
-
-    #[test]
-    fn a_client_that_is_to_be_closed_has_no_time_to_wait_for() {
-        let mut client = connected(4, 10);
-        publish(&mut client, 1);
-        client.flush();
-        client.handle_timeout(NOW + Duration::from_secs(6));
-        client.flush();
-        assert!(client.is_closing() && !client.is_closed(), "it is still committed");
-        assert_eq!(client.deadline(), None, "or the shell would turn in circles until then");
-    }
-
-    #[test]
-    fn subscriptions_that_come_together_are_told_once() {
-        let mut client = connected(0, 10);
-        for packet_id in 1..=100 {
-            let filter = format!("t/{packet_id}");
-            let qos = QoS::AtMostOnce;
-            let wanted = Subscription { filter, qos, no_local: false, retain_as_published: false, retain_handling: 0 };
-            let subscribe = Subscribe { packet_id, filters: vec![wanted], identifier: None };
-            client.handle_packet(Packet::Subscribe(subscribe), &Routes::default(), NOW);
-        }
-        client.flush();
-        let told: Vec<usize> = std::iter::from_fn(|| client.poll_effect())
-            .filter_map(|effect| match effect {
-                Effect::Subscriptions(subscriptions) => Some(subscriptions.len()),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(told, [100]);
-    }
-}
+mod tests;

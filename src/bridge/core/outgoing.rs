@@ -126,6 +126,11 @@ impl<R> Outgoing<R> {
         }
     }
 
+    /// Whether something is in flight.
+    pub fn is_waiting(&self) -> bool {
+        !self.published.is_empty() || !self.released.is_empty()
+    }
+
     /// PUBACK.
     pub fn handle_puback(&mut self, ack: Ack) {
         if self.published.get(&ack.packet_id).is_some_and(|(_, parcel)| parcel.qos == QoS::AtLeastOnce) {

@@ -7,6 +7,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub struct Sqlite {
     connection: Connection,
     path: PathBuf,
     usage: HashMap<BridgeId, Usage>,
+    /// Which file it is, whatever its name; `None`: there is none.
+    identity: Option<(u64, u64)>,
     _lock: File,
 }
 
@@ -44,7 +47,8 @@ impl Sqlite {
     pub fn open(path: &Path, synchronous: Synchronous) -> Result<Self, CacheError> {
         let (connection, lock) = open::open(path, synchronous)?;
         connection.set_prepared_statement_cache_capacity(32);
-        let mut cache = Self { connection, path: path.to_owned(), usage: HashMap::new(), _lock: lock };
+        let mut cache =
+            Self { connection, path: path.to_owned(), usage: HashMap::new(), identity: identity(path), _lock: lock };
         cache.load_usage().map_err(|error| open::classify(path, error))?;
         Ok(cache)
     }
@@ -79,6 +83,11 @@ impl Sqlite {
         self.usage = rows.collect::<rusqlite::Result<_>>()?;
         Ok(())
     }
+}
+
+/// Device and inode: SQLite goes on writing to a file that has been removed, and a commit there is worth nothing.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// Renames the file and what belongs to it.
@@ -123,6 +132,9 @@ impl Cache for Sqlite {
     fn apply(&mut self, writes: &[Write]) -> Result<Vec<Applied>, CacheError> {
         if !writes.iter().any(Write::changes_something) {
             return Ok(vec![Applied::Done; writes.len()]);
+        }
+        if identity(&self.path) != self.identity {
+            return Err(CacheError::Gone { path: self.path.clone() });
         }
         let mut changes = Changes::new();
         let mut transact = || -> rusqlite::Result<Vec<Applied>> {

@@ -196,3 +196,19 @@ fn removing_a_message_takes_the_same_steps_however_many_wait() {
         statement.query_map([1], |row| row.get(3)).unwrap().collect::<rusqlite::Result<_>>().unwrap();
     assert!(steps.iter().any(|step| step.starts_with("SEARCH d USING PRIMARY KEY (bridge=? AND seq=?)")), "{steps:?}");
 }
+
+#[test]
+fn nothing_is_committed_to_a_file_that_has_been_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache.db");
+    let mut cache = Sqlite::open(&path, Synchronous::Full).unwrap();
+    let (bridge, _) = cache.bridge("b").unwrap();
+    let identity = "mqtt://h:1 c".to_owned();
+    let write = [Write::Established { bridge, identity }];
+    cache.apply(&write).unwrap();
+    let aside = folder.path().join("aside.db");
+    std::fs::rename(&path, &aside).unwrap();
+    assert!(matches!(cache.apply(&write), Err(CacheError::Gone { .. })));
+    std::fs::rename(&aside, &path).unwrap();
+    cache.apply(&write).unwrap();
+}

@@ -1,0 +1,81 @@
+use super::*;
+
+const NOW: Time = Duration::from_secs(1000);
+
+fn connected(keep_alive: u16, receive_maximum: u16) -> Client<()> {
+    let mut client = Client::new(receive_maximum, 1 << 20, NOW);
+    let connect = Connect { keep_alive, session_expiry: 60, ..Connect::new(Version::V5, "c") };
+    client.handle_packet(Packet::Connect(Box::new(connect)), &Routes::default(), NOW);
+    let opened = Opened { present: false, session: Default::default(), writes: Vec::new() };
+    client.handle_opened(opened, None, NOW);
+    client.flush(NOW);
+    while client.poll_effect().is_some() {}
+    client.handle_written(client.transmit().len());
+    client
+}
+
+fn publish(client: &mut Client<()>, packet_id: u16) {
+    let message = Arc::new(Message::new("t", "x", QoS::AtLeastOnce));
+    client.handle_packet(Packet::Publish(Publish::new(message, packet_id)), &Routes::default(), NOW);
+}
+
+#[test]
+fn a_client_that_is_not_read_from_is_not_silent() {
+    let mut client = connected(4, 1);
+    assert_eq!(client.deadline(), Some(NOW + Duration::from_secs(6)));
+    publish(&mut client, 1);
+    client.flush(NOW);
+    assert_eq!(client.deadline(), None, "the disk is slow, and the client waits for it");
+    client.handle_committed(&[Ok(true)]);
+    client.flush(NOW);
+    assert_eq!(client.deadline(), Some(NOW + Duration::from_secs(6)));
+}
+
+#[test]
+fn a_client_that_is_to_be_closed_has_no_time_to_wait_for() {
+    let mut client = connected(4, 10);
+    publish(&mut client, 1);
+    client.flush(NOW);
+    client.handle_timeout(NOW + Duration::from_secs(6));
+    client.flush(NOW);
+    assert!(client.is_closing() && !client.is_closed(), "it is still committed");
+    assert_eq!(client.deadline(), None, "or the shell would turn in circles until then");
+}
+
+#[test]
+fn subscriptions_that_come_together_are_told_once() {
+    let mut client = connected(0, 10);
+    for packet_id in 1..=100 {
+        let filter = format!("t/{packet_id}");
+        let qos = QoS::AtMostOnce;
+        let wanted = Subscription { filter, qos, no_local: false, retain_as_published: false, retain_handling: 0 };
+        let subscribe = Subscribe { packet_id, filters: vec![wanted], identifier: None };
+        client.handle_packet(Packet::Subscribe(subscribe), &Routes::default(), NOW);
+    }
+    client.flush(NOW);
+    let told: Vec<usize> = std::iter::from_fn(|| client.poll_effect())
+        .filter_map(|effect| match effect {
+            Effect::Subscriptions(subscriptions) => Some(subscriptions.len()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [100]);
+}
+
+#[test]
+fn a_subscriber_that_acknowledges_nothing_is_disconnected_so_that_others_need_not_wait() {
+    let mut client = connected(0, 10);
+    let message = Arc::new(Message::new("t", "x", QoS::AtLeastOnce));
+    for _ in 0..2 {
+        client.handle_parcel(Parcel { message: message.clone(), qos: message.qos, retain: false, receipt: () });
+    }
+    client.flush(NOW);
+    assert_eq!(client.deadline(), Some(NOW + ACK_TIMEOUT));
+    let later = NOW + ACK_TIMEOUT / 2;
+    client.handle_packet(Packet::Puback(crate::bridge::wire::Ack::success(1)), &Routes::default(), later);
+    client.flush(later);
+    client.handle_timeout(NOW + ACK_TIMEOUT);
+    assert!(!client.is_closing(), "it makes progress");
+    client.handle_timeout(later + ACK_TIMEOUT);
+    assert!(client.is_closing());
+}
