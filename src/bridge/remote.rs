@@ -1,4 +1,7 @@
 //! The remote leg: connects, and carries bytes between the socket and the [`Forwarder`].
+mod connect;
+mod log;
+
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +10,12 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use super::cache::writer::{Request, SharedRing, Written};
 use super::clock::Clock;
 use super::config::Server;
-use super::core::forwarder::{Effect, Forwarder, Notice, Settings};
+use super::core::forwarder::{Effect, Forwarder, Settings};
 use super::core::intake::Ticket;
 use super::core::routes::Routes;
 use super::counters::Shared;
@@ -178,7 +181,7 @@ impl RemoteLeg {
             match effect {
                 Effect::Connect => {
                     let (server, limit, ack) = (self.server.clone(), self.connect_timeout, self.ack_timeout);
-                    self.connecting = Some(tokio::spawn(connect(server, limit, ack)));
+                    self.connecting = Some(tokio::spawn(connect::connect(server, limit, ack)));
                 }
                 Effect::Close(last) => self.close(last).await,
                 Effect::Commit(writes) => {
@@ -339,75 +342,4 @@ impl RemoteLeg {
             debug!("bridge {}: the remote did not take the last packet", self.name);
         }
     }
-
-    fn log(&self, notice: &Notice) {
-        let name = &self.name;
-        match notice {
-            Notice::Connected { session_present, resumed } => {
-                info!(
-                    "bridge {name}: connected to {}, Session Present {session_present}, {resumed} to resume",
-                    self.server
-                );
-            }
-            // A long outage is one story, not a line every second.
-            Notice::Lost { attempt, .. } if !attempt.is_power_of_two() => debug!("bridge {name}: {notice:?}"),
-            Notice::Lost { why, pause, attempt } => {
-                warn!("bridge {name}: no link to {} ({why}), attempt {attempt}, next in {pause:.1?}", self.server);
-            }
-            Notice::Refused { reason, explanation } => warn!("bridge {name}: the remote says {reason} {explanation}"),
-            Notice::SessionLost { ambiguous } => warn!(
-                "bridge {name}: the remote has lost the session; {ambiguous} QoS 2 messages in flight are sent again \
-                 and may arrive twice"
-            ),
-            Notice::ShorterSession { granted } => warn!(
-                "bridge {name}: the remote keeps the session for {granted} s only; after a longer outage QoS 2 is no \
-                 longer exactly once"
-            ),
-            Notice::LowerQoS { maximum } => {
-                warn!("bridge {name}: the remote takes QoS {maximum} at most; what is above is sent with that");
-            }
-            Notice::SubscriptionRefused { filter, reason } => {
-                warn!("bridge {name}: the remote refuses the subscription `{filter}`: {reason}");
-            }
-            Notice::Quarantined { seq, topic, reason } => {
-                warn!("bridge {name}: message {} on `{topic}` set aside, the remote refuses it: {reason}", seq.0);
-            }
-            Notice::Dropped { seq, topic, reason } => {
-                warn!("bridge {name}: message {} on `{topic}` dropped: {}", seq.0, reason.label());
-            }
-            Notice::Unrequested { topic } => debug!("bridge {name}: no subscription asks for `{topic}`"),
-            Notice::Unexpected { packet, packet_id } => {
-                debug!("bridge {name}: {packet} for packet id {packet_id}, which is not in flight");
-            }
-        }
-    }
-}
-
-/// Resolves and connects, each within the limit; every address is tried.
-async fn connect(server: Server, limit: Duration, ack_timeout: Duration) -> Result<TcpStream, String> {
-    let resolving = tokio::net::lookup_host((server.host.clone(), server.port));
-    let addresses = match tokio::time::timeout(limit, resolving).await {
-        Ok(Ok(addresses)) => addresses,
-        Ok(Err(error)) => return Err(format!("{}: {error}", server.host)),
-        Err(_) => return Err(format!("{}: the name was not resolved within {limit:?}", server.host)),
-    };
-    let mut failure = format!("{}: the name has no address", server.host);
-    for address in addresses {
-        match tokio::time::timeout(limit, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return prepare(stream, ack_timeout).map_err(|error| format!("{address}: {error}")),
-            Ok(Err(error)) => failure = format!("{address}: {error}"),
-            Err(_) => failure = format!("{address}: no connection within {limit:?}"),
-        }
-    }
-    Err(failure)
-}
-
-fn prepare(stream: TcpStream, ack_timeout: Duration) -> std::io::Result<TcpStream> {
-    stream.set_nodelay(true)?;
-    // Ends a connection whose data the peer's kernel does not acknowledge, however quiet MQTT is.
-    #[cfg(target_os = "linux")]
-    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(ack_timeout))?;
-    #[cfg(not(target_os = "linux"))]
-    let _ = ack_timeout;
-    Ok(stream)
 }

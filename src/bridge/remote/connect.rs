@@ -1,0 +1,35 @@
+//! A TCP connection to a remote.
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use crate::bridge::config::Server;
+
+/// Resolves and connects, each within the limit; every address is tried.
+pub(super) async fn connect(server: Server, limit: Duration, ack_timeout: Duration) -> Result<TcpStream, String> {
+    let resolving = tokio::net::lookup_host((server.host.clone(), server.port));
+    let addresses = match tokio::time::timeout(limit, resolving).await {
+        Ok(Ok(addresses)) => addresses,
+        Ok(Err(error)) => return Err(format!("{}: {error}", server.host)),
+        Err(_) => return Err(format!("{}: the name was not resolved within {limit:?}", server.host)),
+    };
+    let mut failure = format!("{}: the name has no address", server.host);
+    for address in addresses {
+        match tokio::time::timeout(limit, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return prepare(stream, ack_timeout).map_err(|error| format!("{address}: {error}")),
+            Ok(Err(error)) => failure = format!("{address}: {error}"),
+            Err(_) => failure = format!("{address}: no connection within {limit:?}"),
+        }
+    }
+    Err(failure)
+}
+
+fn prepare(stream: TcpStream, ack_timeout: Duration) -> std::io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    // Ends a connection whose data the peer's kernel does not acknowledge, however quiet MQTT is.
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(ack_timeout))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = ack_timeout;
+    Ok(stream)
+}
