@@ -1,6 +1,7 @@
 //! /metrics (Prometheus text) and /healthz: what is counted, and whether the bridge can keep its word.
 use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -20,6 +21,9 @@ use tracing::{debug, warn};
 use super::counters::{BridgeCounters, Counters, Shared};
 use super::delivery::DropReason;
 use super::listener::{ACCEPT_PAUSE, told};
+
+/// How long a connection may last: its descriptor is wanted for MQTT.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves until shutdown.
 pub async fn serve(listener: TcpListener, counters: Shared, mut shutdown: watch::Receiver<bool>) {
@@ -45,8 +49,10 @@ pub async fn serve(listener: TcpListener, counters: Shared, mut shutdown: watch:
                 async { Ok::<_, Infallible>(response) }
             });
             let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
-                debug!("metrics: {error}");
+            match tokio::time::timeout(REQUEST_TIMEOUT, connection).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => debug!("metrics: {error}"),
+                Err(_) => debug!("metrics: a connection was closed after {REQUEST_TIMEOUT:?}"),
             }
         });
     }

@@ -1,9 +1,10 @@
 //! Durations and sizes as they are typed: a number with its unit, parsed once.
-use std::fmt;
 use std::time::Duration;
 
-use serde::de::{Deserializer, Visitor};
+use serde::de::Deserializer;
 use serde::{Serialize, Serializer};
+
+use super::yaml::Text;
 
 /// What is wrong with a duration or a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -101,34 +102,13 @@ pub fn format_size(bytes: u64) -> String {
     format!("{bytes}B")
 }
 
-struct Typed<T>(fn(&str) -> Result<T, UnitError>, &'static str);
-
-impl<T> Visitor<'_> for Typed<T> {
-    type Value = T;
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.1)
-    }
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
-        (self.0)(text).map_err(E::custom)
-    }
-    // A bare 0 needs no unit; any other bare number is an error that says so.
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
-        self.visit_str(&number.to_string())
-    }
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
-        self.visit_str(&number.to_string())
-    }
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<T, E> {
-        self.visit_str(&number.to_string())
-    }
-}
-
 /// For `#[serde(deserialize_with = "units::duration")]`.
 ///
 /// # Errors
 /// As [`parse_duration`].
 pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    deserializer.deserialize_any(Typed(parse_duration, "a duration such as 3s"))
+    let parse = |text: &str| parse_duration(text).map_err(|error| error.to_string());
+    deserializer.deserialize_any(Text(parse, "a duration such as 3s"))
 }
 
 /// For `#[serde(default, deserialize_with = "units::optional_duration")]`.
@@ -144,7 +124,8 @@ pub fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
 /// # Errors
 /// As [`parse_size`].
 pub fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    deserializer.deserialize_any(Typed(parse_size, "a size such as 64B or 2MiB"))
+    let parse = |text: &str| parse_size(text).map_err(|error| error.to_string());
+    deserializer.deserialize_any(Text(parse, "a size such as 64B or 2MiB"))
 }
 
 /// For `#[serde(default, deserialize_with = "units::optional_size")]`.

@@ -214,6 +214,32 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 }
 
+/// Reads any scalar as the text that was typed: what it means, and what was expected. Only an error within a visitor is
+/// given its line.
+pub struct Text<T>(pub fn(&str) -> Result<T, String>, pub &'static str);
+
+impl<T> Visitor<'_> for Text<T> {
+    type Value = T;
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.1)
+    }
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        (self.0)(text).map_err(E::custom)
+    }
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+    fn visit_bool<E: serde::de::Error>(self, truth: bool) -> Result<T, E> {
+        self.visit_str(&truth.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

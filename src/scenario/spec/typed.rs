@@ -1,13 +1,13 @@
 //! A scenario as it is typed: serde structures with every key, and nothing decided yet.
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, Visitor};
+use serde::de::{Deserializer, IgnoredAny};
 
 use crate::bridge::units;
+use crate::bridge::yaml::Text;
 use crate::scenario::plan::{EnvironmentKind, Side, Via};
 
 /// The whole file.
@@ -290,30 +290,5 @@ impl<'de> Deserialize<'de> for Allowance {
 impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Text(|text| Ok(Scalar(text.to_owned())), "a text, a number, true or false"))
-    }
-}
-
-/// Any scalar is read as the text that was typed, because only an error within a visitor is given its line.
-struct Text<T>(fn(&str) -> Result<T, String>, &'static str);
-
-impl<T> Visitor<'_> for Text<T> {
-    type Value = T;
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.1)
-    }
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
-        (self.0)(text).map_err(E::custom)
-    }
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
-        self.visit_str(&number.to_string())
-    }
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
-        self.visit_str(&number.to_string())
-    }
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<T, E> {
-        self.visit_str(&number.to_string())
-    }
-    fn visit_bool<E: serde::de::Error>(self, truth: bool) -> Result<T, E> {
-        self.visit_str(&truth.to_string())
     }
 }
