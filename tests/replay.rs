@@ -1,6 +1,7 @@
 //! Real replays: real processes, real sockets, real faults.
 #![cfg(feature = "lab")]
-#![allow(clippy::unwrap_used)] // A test may.
+#![allow(clippy::unwrap_used, clippy::panic)] // A test may.
+mod common;
 
 use std::path::{Path, PathBuf};
 
@@ -9,16 +10,9 @@ use mqtt_bridge::scenario::ledger::{Ledger, Row};
 use mqtt_bridge::scenario::runner::{Options, Outcome, run};
 use mqtt_bridge::scenario::spec;
 
-/// Whether a replay with mosquitto can be tried. On CI it must be.
+/// Whether a replay with mosquitto can be tried.
 fn has_mosquitto(test: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
-    let found = folders.any(|folder| folder.join("mosquitto").is_file());
-    assert!(found || std::env::var_os("CI").is_none(), "{test}: mosquitto is missing on CI");
-    if !found {
-        eprintln!("SKIPPED {test}: mosquitto is not installed");
-    }
-    found
+    common::has("mosquitto", test)
 }
 
 async fn replay(text: &str, subject: &str, out: Option<&Path>) -> Outcome {

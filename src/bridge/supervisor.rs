@@ -36,7 +36,7 @@ const RING_BYTES: usize = 1 << 20;
 /// How long a shutdown may take before what is not committed is given up (it was never acknowledged).
 const SHUTDOWN: Duration = Duration::from_secs(8);
 
-/// Why the bridge does not start.
+/// Why the bridge does not start, or does not go on.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum StartError {
@@ -46,6 +46,10 @@ pub enum StartError {
     Cache(#[from] CacheError),
     #[error("starting the writer of the cache: {0}")]
     Thread(std::io::Error),
+    #[error(
+        "the writer of the cache has ended; nothing was acknowledged since; what is cached is there at the next start"
+    )]
+    WriterEnded,
 }
 
 impl StartError {
@@ -188,11 +192,15 @@ async fn run_with<C: Cache + 'static>(
     if let Some((socket, address)) = metrics {
         tokio::spawn(metrics::serve(listen(socket, address)?, counters, remote_stopped));
     }
-    stop.await;
+    tokio::select! {
+        () = stop => {}
+        // Without its writer the bridge can keep nothing any more; whoever supervises the process starts it again.
+        () = requests.closed() => return Err(StartError::WriterEnded),
+    }
     info!("stopping");
     if tokio::time::timeout(SHUTDOWN, end(stop_local, locals, stop_remote, remotes, requests)).await.is_err() {
         warn!("not everything could be committed within {SHUTDOWN:?}; none of it was acknowledged");
-    } else if tokio::task::spawn_blocking(move || writer.join()).await.is_err() {
+    } else if !matches!(tokio::task::spawn_blocking(move || writer.join()).await, Ok(Ok(()))) {
         warn!("the writer of the cache did not end in order");
     }
     info!("stopped");

@@ -133,7 +133,9 @@ pub fn has(program: &str, test: &str) -> bool {
     let found = folders.any(|folder| folder.join(program).is_file());
     assert!(found || std::env::var_os("CI").is_none(), "{test}: {program} is missing on CI");
     if !found {
-        eprintln!("SKIPPED {test}: {program} is not installed");
+        // Not eprintln: that is shown only for a test that fails.
+        let skipped = format!("SKIPPED {test}: {program} is not installed\n");
+        std::io::stderr().write_all(skipped.as_bytes()).unwrap();
     }
     found
 }

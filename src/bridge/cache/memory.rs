@@ -94,7 +94,7 @@ impl Cache for Memory {
         Ok((id, restored))
     }
 
-    fn apply(&mut self, writes: &[Write]) -> Result<Vec<Applied>, CacheError> {
+    fn apply_each(&mut self, writes: &[&Write]) -> Result<Vec<Applied>, CacheError> {
         let mut applied = Vec::with_capacity(writes.len());
         for write in writes {
             let mut outcome = Applied::Done;

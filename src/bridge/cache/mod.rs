@@ -102,7 +102,15 @@ pub trait Cache: Send {
     ///
     /// # Errors
     /// Where the store fails; [`CacheError::Full`] where there is no room.
-    fn apply(&mut self, writes: &[Write]) -> Result<Vec<Applied>, CacheError>;
+    fn apply_each(&mut self, writes: &[&Write]) -> Result<Vec<Applied>, CacheError>;
+
+    /// [`apply_each`](Self::apply_each) for writes that stand in a row.
+    ///
+    /// # Errors
+    /// As there.
+    fn apply(&mut self, writes: &[Write]) -> Result<Vec<Applied>, CacheError> {
+        self.apply_each(&writes.iter().collect::<Vec<_>>())
+    }
 
     /// Reads queued deliveries after a sequence: at least one if there is one, at most so many messages, and no further
     /// once `bytes` are exceeded.

@@ -129,8 +129,8 @@ impl Cache for Sqlite {
         Ok((BridgeId(id), Restored { established, held, received_ids }))
     }
 
-    fn apply(&mut self, writes: &[Write]) -> Result<Vec<Applied>, CacheError> {
-        if !writes.iter().any(Write::changes_something) {
+    fn apply_each(&mut self, writes: &[&Write]) -> Result<Vec<Applied>, CacheError> {
+        if !writes.iter().any(|write| write.changes_something()) {
             return Ok(vec![Applied::Done; writes.len()]);
         }
         if identity(&self.path) != self.identity {

@@ -21,11 +21,11 @@ impl Cache for Fragile {
     fn bridge(&mut self, name: &str) -> Result<(BridgeId, Restored), CacheError> {
         self.cache.bridge(name)
     }
-    fn apply(&mut self, writes: &[Write]) -> Result<Vec<Applied>, CacheError> {
-        if self.full.load(Ordering::SeqCst) && writes.iter().any(Write::changes_something) {
+    fn apply_each(&mut self, writes: &[&Write]) -> Result<Vec<Applied>, CacheError> {
+        if self.full.load(Ordering::SeqCst) && writes.iter().any(|write| write.changes_something()) {
             return Err(CacheError::Full);
         }
-        self.cache.apply(writes)
+        self.cache.apply_each(writes)
     }
     fn page(&mut self, of: BridgeId, after: Seq, messages: usize, bytes: usize) -> Result<Page, CacheError> {
         self.cache.page(of, after, messages, bytes)

@@ -1,0 +1,163 @@
+//! Committing where the disk may fail: what is held, what is refused in time, and when it works again.
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{error, info};
+
+use super::{Part, Pending, RETRY, Request, Writer};
+use crate::bridge::cache::{Applied, Cache, CacheError};
+use crate::bridge::delivery::Write;
+use crate::bridge::wire::ReasonCode;
+
+/// How long a publisher's acknowledgement is held while the disk fails, before it is refused.
+const HOLD: Duration = Duration::from_secs(10);
+/// Bytes that must fit for a cache that failed to count as working again.
+const PROBE_BYTES: usize = 64 * 1024;
+
+impl<C: Cache + 'static> Writer<C> {
+    /// Applies what is not refused, as often as it takes: a passing error of the disk holds the answers, and after
+    /// [`HOLD`] refuses the stores; what the remote legs report is kept until it can be written, and holds up nobody
+    /// else's refusal meanwhile.
+    pub(super) fn apply(&mut self, parts: &mut Vec<Part>, pending: &mut Pending) -> Vec<Applied> {
+        loop {
+            let writes: Vec<&Write> = wanted(parts).collect();
+            if writes.is_empty() {
+                return Vec::new();
+            }
+            match self.cache.apply_each(&writes) {
+                Ok(applied) => {
+                    // What changes nothing succeeds on a full disk as well.
+                    if writes.iter().any(|write| write.changes_something()) {
+                        self.recovered();
+                    }
+                    self.counters.lock().commits += 1;
+                    return applied;
+                }
+                Err(error) if is_invariant(&error) => return self.apply_one_by_one(parts, &error),
+                Err(error) => self.failed(&error),
+            }
+            std::thread::sleep(RETRY);
+            self.refuse_overdue(parts, pending);
+            self.take_in_meanwhile(parts, pending);
+        }
+    }
+
+    /// Refuses the stores that have been held for long enough, and answers whoever waits for nothing else.
+    fn refuse_overdue(&mut self, parts: &mut Vec<Part>, pending: &mut Pending) {
+        let now = self.clock.now();
+        let mut waiting: Vec<Part> = Vec::with_capacity(parts.len());
+        for mut part in parts.drain(..) {
+            for ((write, _), refused) in part.writes.iter().zip(&mut part.refused) {
+                if let Write::Store(store) = write
+                    && refused.is_none()
+                    && now.saturating_sub(store.received_at) >= HOLD
+                {
+                    *refused = Some(ReasonCode::UNSPECIFIED_ERROR);
+                    let size = store.message.size() as u64;
+                    for delivery in &store.deliveries {
+                        let (messages, bytes) = pending.entry(delivery.bridge).or_default();
+                        (*messages, *bytes) = (messages.saturating_sub(1), bytes.saturating_sub(size));
+                    }
+                }
+            }
+            // Answers are told apart by their order alone.
+            let is_first = !waiting.iter().any(|earlier| earlier.answer.same_channel(&part.answer));
+            if is_first && part.refused.iter().all(Option::is_some) {
+                self.settle(vec![part], Vec::new());
+            } else {
+                waiting.push(part);
+            }
+        }
+        *parts = waiting;
+    }
+
+    /// While the disk fails, whoever comes is held and refused in time like those who were there first.
+    fn take_in_meanwhile(&mut self, parts: &mut Vec<Part>, pending: &mut Pending) {
+        while let Ok(request) = self.requests.try_recv() {
+            match request {
+                Request::Write { writes, answer } => {
+                    let part = self.part(writes, answer, pending);
+                    parts.push(part);
+                }
+                Request::Open { answer, .. } => {
+                    // A client that has gone meanwhile needs no answer.
+                    let _ = answer.send(Err(ReasonCode::SERVER_UNAVAILABLE));
+                }
+                // Reads what stands before it, so it waits for that.
+                page @ Request::Page { .. } => self.postponed.push(page),
+            }
+        }
+    }
+
+    /// A write that breaks an invariant must not stop the others for ever; a message that cannot be stored is refused.
+    fn apply_one_by_one(&mut self, parts: &mut [Part], error: &CacheError) -> Vec<Applied> {
+        error!("an invariant of the cache is broken, writing one by one: {error}");
+        let mut applied = Vec::new();
+        for part in parts {
+            for ((write, _), refused) in part.writes.iter().zip(&mut part.refused) {
+                if refused.is_some() {
+                    continue;
+                }
+                loop {
+                    match self.cache.apply(std::slice::from_ref(write)) {
+                        Ok(outcomes) => applied.push(outcomes.first().copied().unwrap_or(Applied::Done)),
+                        Err(error) if !is_invariant(&error) && !matches!(write, Write::Store(_)) => {
+                            self.failed(&error);
+                            std::thread::sleep(RETRY);
+                            continue;
+                        }
+                        Err(error) => {
+                            error!("left out {write:?}: {error}");
+                            self.counters.lock().invariant_violations += u64::from(is_invariant(&error));
+                            match write {
+                                Write::Store(_) => *refused = Some(ReasonCode::UNSPECIFIED_ERROR),
+                                _ => applied.push(Applied::Done),
+                            }
+                        }
+                    }
+                    break;
+                }
+            }
+        }
+        applied
+    }
+
+    pub(super) fn failed(&mut self, error: &CacheError) {
+        if !self.failing {
+            error!("{error}; nothing is acknowledged until it can be written");
+            self.failing = true;
+        }
+        self.counters.lock().cache_error = Some(error.to_string());
+    }
+
+    fn recovered(&mut self) {
+        if self.failing {
+            info!("the cache can be written again");
+            self.failing = false;
+            self.counters.lock().cache_error = None;
+        }
+    }
+
+    /// Commits a session that nobody can have, of some size, and its end. In one transaction SQLite would write
+    /// nothing of it.
+    pub(super) fn probe(&mut self) {
+        let client_id: Arc<str> = format!("\0{}", "probe".repeat(PROBE_BYTES / 5)).into();
+        let keep = Write::KeepSession { client_id: client_id.clone(), expires_at: Some(Duration::ZERO), expiry: 0 };
+        let tried = self.cache.apply(&[keep]).and_then(|_| self.cache.apply(&[Write::EndSession { client_id }]));
+        match tried {
+            Ok(_) => self.recovered(),
+            Err(error) => self.failed(&error),
+        }
+    }
+}
+
+fn wanted(parts: &[Part]) -> impl Iterator<Item = &Write> {
+    let writes = parts.iter().flat_map(|part| part.writes.iter().zip(&part.refused));
+    writes.filter(|(_, refused)| refused.is_none()).map(|((write, _), _)| write)
+}
+
+/// Not the disk's fault: it will not pass.
+fn is_invariant(error: &CacheError) -> bool {
+    matches!(error, CacheError::Sqlite(error)
+        if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation))
+}
