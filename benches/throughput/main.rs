@@ -165,10 +165,10 @@ fn main() {
         goal("CPU per message, us", ours.cpu_us, 12.0, true);
     }
     if wants("qos2") {
-        let [ours, direct] = in_turn([
-            &mut || through(folder, Some(Kind::Ours), QoS::ExactlyOnce, 50_000),
-            &mut || through(folder, None, QoS::ExactlyOnce, 50_000),
-        ]);
+        let [ours, direct] =
+            in_turn([&mut || through(folder, Some(Kind::Ours), QoS::ExactlyOnce, 50_000), &mut || {
+                through(folder, None, QoS::ExactlyOnce, 50_000)
+            }]);
         show("QoS 2 through the bridge", Kind::Ours.name(), ours);
         show("QoS 2", "straight to the remote", direct);
         goal("QoS 2 through the bridge / straight", ours.per_second / direct.per_second, 0.7, false);
@@ -213,11 +213,7 @@ fn main() {
         let direct = latencies(folder, None, 1000, 5000);
         let at = |sorted: &[u64], share: f64| sorted[(sorted.len() as f64 * share) as usize] as f64 / 1e6;
         for (name, sorted) in [("mqtt-bridge", &ours), ("mosquitto's bridge", &theirs), ("straight", &direct)] {
-            println!(
-                "latency at 1,000/s, {name}: p50 {:.3} ms, p99 {:.3} ms",
-                at(sorted, 0.5),
-                at(sorted, 0.99)
-            );
+            println!("latency at 1,000/s, {name}: p50 {:.3} ms, p99 {:.3} ms", at(sorted, 0.5), at(sorted, 0.99));
         }
         let added = |share: f64| at(&ours, share) - at(&direct, share);
         goal("added latency p50, ms", added(0.5), commit_us / 1000.0 + 0.3, true);

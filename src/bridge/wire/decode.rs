@@ -1,4 +1,6 @@
 //! Bytes into packets.
+mod plain;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,6 +9,7 @@ use mqtt::connection::{PacketBuildResult, PacketBuilder, PacketData, RawPacket};
 use mqtt::packet::{Property, RetainHandling, SubEntry, v3_1_1, v5_0};
 use mqtt::result_code::{ConnectReturnCode, MqttError};
 use mqtt_protocol_core::mqtt;
+use plain::Plain;
 
 use super::{
     Ack, Connack, Connect, Disconnect, Packet, Publish, ReasonCode, Suback, Subscribe, Subscription, Unsubscribe,
@@ -35,6 +38,10 @@ impl WireError {
 /// Decodes one direction of one connection; keeps what of a packet has arrived until the rest does.
 pub struct Decoder {
     builder: PacketBuilder,
+    /// The builder has the beginning of a packet.
+    partial: bool,
+    plain: Plain,
+    maximum: usize,
     version: Option<Version>,
     server: bool,
 }
@@ -42,13 +49,17 @@ pub struct Decoder {
 impl Decoder {
     /// For what a server receives: the version follows from CONNECT, which must come first and only once.
     pub fn server(maximum_packet_size: u32) -> Self {
-        Self { builder: PacketBuilder::with_maximum_packet_size(maximum_packet_size), version: None, server: true }
+        Self::new(None, maximum_packet_size, true)
     }
 
     /// For what a client receives.
     pub fn client(version: Version, maximum_packet_size: u32) -> Self {
-        let builder = PacketBuilder::with_maximum_packet_size(maximum_packet_size);
-        Self { builder, version: Some(version), server: false }
+        Self::new(Some(version), maximum_packet_size, false)
+    }
+
+    fn new(version: Option<Version>, maximum: u32, server: bool) -> Self {
+        let builder = PacketBuilder::with_maximum_packet_size(maximum);
+        Self { builder, partial: false, plain: Plain::default(), maximum: maximum as usize, version, server }
     }
 
     /// The protocol version; `None` before the CONNECT of a client has arrived.
@@ -62,12 +73,26 @@ impl Decoder {
     /// # Errors
     /// [`WireError`] where the peer violates the protocol; the decoder must not be used again.
     pub fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Packet>, WireError> {
+        if !self.partial
+            && let Some(version) = self.version
+            && let Some((packet, length)) = self.plain.decode(input, version, self.maximum)
+        {
+            *input = &input[length..];
+            return Ok(Some(packet));
+        }
+        let some = !input.is_empty();
         let mut cursor = Cursor::new(*input);
         let result = self.builder.feed(&mut cursor);
         *input = &input[(cursor.position() as usize).min(input.len())..];
         match result {
-            PacketBuildResult::Incomplete => Ok(None),
-            PacketBuildResult::Complete(raw) => self.parse(raw).map(Some),
+            PacketBuildResult::Incomplete => {
+                self.partial |= some;
+                Ok(None)
+            }
+            PacketBuildResult::Complete(raw) => {
+                self.partial = false;
+                self.parse(raw).map(Some)
+            }
             PacketBuildResult::Error(error) => Err(violation(error, "fixed header")),
         }
     }

@@ -178,6 +178,39 @@ proptest! {
         prop_assert_eq!(received.message.properties.message_expiry, None);
     }
 
+    /// Whole packets are read in place, those that come in pieces by the codec: both say the same.
+    #[test]
+    fn it_does_not_matter_in_how_many_pieces_a_packet_comes(
+        publish in any_publish(),
+        (kind, position, value) in (0u8..8, any::<prop::sample::Index>(), any::<u8>()),
+        version in prop_oneof![Just(Version::V4), Just(Version::V5)],
+    ) {
+        let ack = Ack::success(publish.packet_id.max(1));
+        let packet = match kind {
+            0 => Packet::Puback(ack),
+            1 => Packet::Pubrec(ack),
+            2 => Packet::Pubrel(ack),
+            3 => Packet::Pubcomp(ack),
+            _ => Packet::Publish(publish),
+        };
+        let mut bytes = Vec::new();
+        encode(&packet, version, &mut bytes);
+        let index = position.index(bytes.len());
+        if kind > 4 || kind == 2 {
+            bytes[index] = value;
+        }
+        let whole = Decoder::client(version, 250).decode(&mut bytes.as_slice());
+        let mut decoder = Decoder::client(version, 250);
+        let mut in_pieces = Ok(None);
+        for byte in &bytes {
+            in_pieces = decoder.decode(&mut std::slice::from_ref(byte));
+            if in_pieces != Ok(None) {
+                break;
+            }
+        }
+        prop_assert_eq!(whole, in_pieces);
+    }
+
     #[test]
     fn noise_is_decoded_or_refused_but_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), server: bool) {
         let mut decoder = if server { Decoder::server(1 << 16) } else { Decoder::client(Version::V5, 1 << 16) };

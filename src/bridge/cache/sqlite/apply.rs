@@ -4,14 +4,10 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::millis;
+use super::removal::{removals, remove};
 use super::schema::state;
 use crate::bridge::cache::Applied;
 use crate::bridge::delivery::{BridgeId, Origin, Progress, Seq, Store, Write};
-
-/// Removes a message that no delivery wants any more. There are few bridges, and each look is one step in the primary
-/// key; CROSS JOIN keeps SQLite from taking them the other way round, through all deliveries.
-pub(super) const REMOVE_UNWANTED: &str = "DELETE FROM message WHERE seq = ?1 AND NOT EXISTS \
-     (SELECT 1 FROM bridge b CROSS JOIN delivery d ON d.bridge = b.id AND d.seq = ?1)";
 
 /// Changes of [`Usage`] within one transaction; they become true with it.
 pub(super) type Changes = HashMap<BridgeId, (i64, i64, i64)>;
@@ -110,24 +106,31 @@ fn progress(
                 *change = (change.0 - 1, change.1 - bytes, change.2 + 1);
             }
         }
-        Progress::Removed(_) => {
-            let sql = "DELETE FROM delivery WHERE bridge = ?1 AND seq = ?2 RETURNING bytes, state";
-            let removed: Option<(i64, i64)> =
-                connection.prepare_cached(sql)?.query_row(of, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-            let Some((bytes, state)) = removed else { return Ok(()) };
-            let change = changes.entry(bridge).or_default();
-            *change = if state == state::QUARANTINED {
-                (change.0, change.1, change.2 - 1)
-            } else {
-                (change.0 - 1, change.1 - bytes, change.2)
-            };
-            connection.prepare_cached(REMOVE_UNWANTED)?.execute([seq.0])?;
-        }
+        Progress::Removed(_) => remove(connection, bridge, seq..=seq, changes)?,
     }
     Ok(())
 }
 
-pub(super) fn apply(connection: &Connection, write: &Write, changes: &mut Changes) -> rusqlite::Result<Applied> {
+/// Applies writes in their order. Removals that stand in a row, as the remote acknowledges them, are one range.
+pub(super) fn apply_all(
+    connection: &Connection,
+    writes: &[&Write],
+    changes: &mut Changes,
+) -> rusqlite::Result<Vec<Applied>> {
+    let mut applied = Vec::with_capacity(writes.len());
+    while let Some(write) = writes.get(applied.len()) {
+        if let Some((bridge, seqs)) = removals(&writes[applied.len()..]) {
+            let done = seqs.end().0 - seqs.start().0 + 1;
+            remove(connection, bridge, seqs, changes)?;
+            applied.extend((0..done).map(|_| Applied::Done));
+        } else {
+            applied.push(apply(connection, write, changes)?);
+        }
+    }
+    Ok(applied)
+}
+
+fn apply(connection: &Connection, write: &Write, changes: &mut Changes) -> rusqlite::Result<Applied> {
     match write {
         Write::Store(message) => return store(connection, message, changes),
         Write::Progress { bridge, seq, step } => progress(connection, *bridge, *seq, *step, changes)?,

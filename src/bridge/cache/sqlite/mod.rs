@@ -1,6 +1,7 @@
 //! The cache in a SQLite file: WAL mode, `synchronous=FULL`, one connection that writes.
 mod apply;
 mod open;
+mod removal;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ use crate::bridge::core::forwarder::Restored;
 use crate::bridge::delivery::{BridgeId, Delivery, Held, HeldPhase, Origin, Seq, Session, Time, Write};
 use crate::bridge::message::{Message, Properties, QoS};
 use crate::bridge::wire::Subscription;
-use apply::{Changes, apply, key};
+use apply::{Changes, apply_all, key};
 use schema::state;
 
 /// A cache in a SQLite file, locked against other processes as long as it lives.
@@ -139,8 +140,7 @@ impl Cache for Sqlite {
         let mut changes = Changes::new();
         let mut transact = || -> rusqlite::Result<Vec<Applied>> {
             let transaction = self.connection.unchecked_transaction()?;
-            let applied =
-                writes.iter().map(|write| apply(&transaction, write, &mut changes)).collect::<rusqlite::Result<_>>()?;
+            let applied = apply_all(&transaction, writes, &mut changes)?;
             let mut update = transaction.prepare_cached(
                 "UPDATE bridge SET messages = messages + ?2, bytes = bytes + ?3, quarantined = quarantined + ?4 \
                  WHERE id = ?1",

@@ -3,9 +3,11 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tracing::debug;
 
 use super::schema;
 use crate::bridge::cache::CacheError;
@@ -17,6 +19,7 @@ const CHECKED_AT_START: u64 = 16 << 20;
 
 /// Opens, or creates, and locks. The lock is held as long as the returned file is.
 pub(super) fn open(path: &Path, synchronous: Synchronous) -> Result<(Connection, File), CacheError> {
+    without_memory_statistics();
     let unusable = |error: std::io::Error| CacheError::Unusable { path: path.to_owned(), what: error.to_string() };
     // One that is in use is not even read; where nobody has locked it yet, the lock comes after the look.
     let locked = lock_path(path).exists().then(|| lock(path)).transpose()?;
@@ -40,6 +43,18 @@ pub(super) fn open(path: &Path, synchronous: Synchronous) -> Result<(Connection,
     Ok((connection, lock))
 }
 
+/// Nobody reads them, and they cost a mutex an allocation (<https://www.sqlite.org/c3ref/c_config_covering_index_scan.html>).
+fn without_memory_statistics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: this option takes one int. Where SQLite has been initialized already it says so and changes nothing.
+        let result = unsafe { rusqlite::ffi::sqlite3_config(rusqlite::ffi::SQLITE_CONFIG_MEMSTATUS, 0) };
+        if result != rusqlite::ffi::SQLITE_OK {
+            debug!("SQLite keeps its memory statistics ({result})");
+        }
+    });
+}
+
 /// Opens for writing, which changes files.
 fn prepare(path: &Path, synchronous: Synchronous, fresh: bool) -> Result<Connection, CacheError> {
     let unusable = |error: std::io::Error| CacheError::Unusable { path: path.to_owned(), what: error.to_string() };
@@ -47,8 +62,9 @@ fn prepare(path: &Path, synchronous: Synchronous, fresh: bool) -> Result<Connect
         // Only the owner may read what was published; WAL and shared memory inherit it.
         OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(unusable)?;
     }
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|error| classify(path, error))?;
+    // One thread uses it, so it needs no mutex.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| classify(path, error))?;
     configure(&connection, synchronous).map_err(|error| reclassify(path, error))?;
     if fresh {
         schema::create(&connection).map_err(|error| classify(path, error))?;
