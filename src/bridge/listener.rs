@@ -17,8 +17,9 @@ use super::core::routes::Routes;
 use super::hub::{Hub, Parcel, Place, Receipt};
 use super::wire::{Decoder, ReasonCode};
 
-/// Read from a socket at a time.
-const READ_BYTES: usize = 64 * 1024;
+/// Read from a socket at a time, at most and at least.
+pub(super) const READ_BYTES: usize = 64 * 1024;
+const LEAST_READ: usize = READ_BYTES / 4;
 /// How long a client may refuse to take a byte before its connection is closed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The same, once the connection is to be closed.
@@ -45,6 +46,13 @@ pub struct LocalLeg {
 pub(super) async fn told(shutdown: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, which is the same.
     let _ = shutdown.wait_for(|down| *down).await;
+}
+
+/// Room for a read that is worth its system call: what was taken from the front is given back only when asked for.
+pub(super) fn make_room(input: &mut BytesMut) {
+    if input.capacity() - input.len() < LEAST_READ {
+        input.reserve(READ_BYTES);
+    }
 }
 
 /// Accepts until shutdown. Ends when every connection has.
@@ -261,6 +269,7 @@ impl Connection {
             }
         };
         let reads = self.client.wants_read() && !self.eof;
+        make_room(&mut self.input);
         // It is told to close once; what it does about it takes its time.
         let place = self.place.as_mut();
         let closing = self.client.is_closing();

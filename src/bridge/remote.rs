@@ -21,11 +21,9 @@ use super::core::routes::Routes;
 use super::counters::Shared;
 use super::delivery::{BridgeId, NewDelivery, Time};
 use super::hub::Hub;
-use super::listener::told;
+use super::listener::{READ_BYTES, make_room, told};
 use super::wire::{Decoder, ReasonCode, Version};
 
-/// Read from the socket at a time.
-const READ_BYTES: usize = 64 * 1024;
 /// Largest packet that the remote may send: the protocol's own limit.
 const MAXIMUM_PACKET_SIZE: u32 = 268_435_460;
 /// How long the last bytes of a connection may take.
@@ -243,6 +241,7 @@ impl RemoteLeg {
         let socket = async {
             match &mut self.link {
                 Some(Link { stream, input, .. }) => {
+                    make_room(input);
                     let (mut reader, writer) = stream.split();
                     tokio::select! {
                         read = reader.read_buf(input) => Event::Read(read),

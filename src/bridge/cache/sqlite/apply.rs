@@ -3,6 +3,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::insert::Inserts;
 use super::millis;
 use super::removal::{removals, remove};
 use super::schema::state;
@@ -12,7 +13,13 @@ use crate::bridge::delivery::{BridgeId, Origin, Progress, Seq, Store, Write};
 /// Changes of [`Usage`] within one transaction; they become true with it.
 pub(super) type Changes = HashMap<BridgeId, (i64, i64, i64)>;
 
-fn store(connection: &Connection, store: &Store, changes: &mut Changes) -> rusqlite::Result<Applied> {
+/// Takes a message in, unless it is a repetition; its rows come with the next [`Inserts::flush`].
+fn store<'a>(
+    connection: &Connection,
+    store: &'a Store,
+    changes: &mut Changes,
+    inserts: &mut Inserts<'a>,
+) -> rusqlite::Result<Applied> {
     if let Some((origin, packet_id)) = &store.received_id {
         let (bridge, client_id) = key(origin);
         let inserted = connection
@@ -22,36 +29,12 @@ fn store(connection: &Connection, store: &Store, changes: &mut Changes) -> rusql
             return Ok(Applied::Repeated);
         }
     }
-    if store.deliveries.is_empty() {
-        return Ok(Applied::Done);
-    }
-    let message = &store.message;
-    let other = &message.properties.other;
-    connection
-        .prepare_cached(
-            "INSERT INTO message (seq, received_at, topic, qos, retain, message_expiry, properties, payload) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .execute(params![
-            store.seq.0,
-            millis(store.received_at),
-            &*message.topic,
-            message.qos as u8,
-            message.retain,
-            message.properties.message_expiry,
-            (!other.is_empty()).then_some(&other[..]),
-            &message.payload[..],
-        ])?;
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO delivery (bridge, seq, topic, qos, retain, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
-    let bytes = message.size() as i64;
+    let bytes = store.message.size() as i64;
     for delivery in &store.deliveries {
-        let topic = (delivery.topic != message.topic).then_some(&*delivery.topic);
-        insert.execute(params![delivery.bridge.0, store.seq.0, topic, delivery.qos as u8, delivery.retain, bytes])?;
         let change = changes.entry(delivery.bridge).or_default();
         *change = (change.0 + 1, change.1 + bytes, change.2);
     }
+    inserts.add(connection, store)?;
     Ok(Applied::Done)
 }
 
@@ -118,21 +101,30 @@ pub(super) fn apply_all(
     changes: &mut Changes,
 ) -> rusqlite::Result<Vec<Applied>> {
     let mut applied = Vec::with_capacity(writes.len());
+    let mut inserts = Inserts::default();
     while let Some(write) = writes.get(applied.len()) {
+        if let Write::Store(message) = write {
+            applied.push(store(connection, message, changes, &mut inserts)?);
+            continue;
+        }
+        inserts.flush(connection)?;
         if let Some((bridge, seqs)) = removals(&writes[applied.len()..]) {
             let done = seqs.end().0 - seqs.start().0 + 1;
             remove(connection, bridge, seqs, changes)?;
             applied.extend((0..done).map(|_| Applied::Done));
         } else {
-            applied.push(apply(connection, write, changes)?);
+            apply(connection, write, changes)?;
+            applied.push(Applied::Done);
         }
     }
+    inserts.flush(connection)?;
     Ok(applied)
 }
 
-fn apply(connection: &Connection, write: &Write, changes: &mut Changes) -> rusqlite::Result<Applied> {
+fn apply(connection: &Connection, write: &Write, changes: &mut Changes) -> rusqlite::Result<()> {
     match write {
-        Write::Store(message) => return store(connection, message, changes),
+        // These stand together and are taken in together.
+        Write::Store(_) => {}
         Write::Progress { bridge, seq, step } => progress(connection, *bridge, *seq, *step, changes)?,
         Write::Count { .. } => {}
         Write::Forget { origin, packet_id } => {
@@ -182,7 +174,7 @@ fn apply(connection: &Connection, write: &Write, changes: &mut Changes) -> rusql
                 .execute(params![&**client_id, filter])?;
         }
     }
-    Ok(Applied::Done)
+    Ok(())
 }
 
 fn forget_all(connection: &Connection, origin: &Origin) -> rusqlite::Result<()> {

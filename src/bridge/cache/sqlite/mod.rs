@@ -1,5 +1,6 @@
 //! The cache in a SQLite file: WAL mode, `synchronous=FULL`, one connection that writes.
 mod apply;
+mod insert;
 mod open;
 mod removal;
 mod schema;
