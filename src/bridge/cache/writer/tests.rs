@@ -4,10 +4,11 @@ use std::time::Instant;
 use super::super::Page;
 use super::super::memory::Memory;
 use super::*;
-use crate::bridge::config::WhenFull;
 use crate::bridge::core::forwarder::Restored;
 use crate::bridge::delivery::{Kind, Outcome, Session, Time, Waiting};
 use crate::bridge::message::{Message, QoS};
+
+mod bounded;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -155,7 +155,7 @@ fn a_backlog_reaches_the_remote_at_its_rate_and_live_messages_at_once() {
     for seq in 1..=22 {
         story.ring.push(delivery(seq, QoS::AtMostOnce)).unwrap();
     }
-    let mut sent: Vec<(u64, i64)> = Vec::new();
+    let mut sent: Vec<(u64, u8)> = Vec::new();
     let mut packets = story.connect(connack(true));
     let begun = story.now;
     while sent.len() < 22 {
