@@ -35,10 +35,13 @@ impl fmt::Display for Dropped {
     }
 }
 
+/// Why, and of which topic.
+type Key = (DropReason, Option<Arc<str>>);
+
 #[derive(Debug, Default)]
 struct Collected {
     said: Option<Time>,
-    dropped: BTreeMap<(DropReason, Option<Arc<str>>), (u64, Seq, Seq)>,
+    dropped: BTreeMap<Key, (u64, Seq, Seq)>,
 }
 
 /// Collects drops and says when they are worth a line: the first at once, further ones together.
