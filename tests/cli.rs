@@ -53,6 +53,14 @@ fn a_wrong_configuration_is_named_with_line_and_key() {
             bridge("    window: -1\n"),
             ":7: bridges[0].window: invalid type: integer `-1`, expected a whole number from 0 to 65535",
         ),
+        (
+            bridge("    drain: { max_rate: 500 }\n"),
+            ":7: bridges[0].drain.max_rate: `500` is not a rate: write a whole number from 1 to 1000000 and one of /s",
+        ),
+        (
+            bridge("    forwards:\n      - { local: a, when_full: drop }\n"),
+            ":8: bridges[0].forwards[0].when_full: unknown value `drop`",
+        ),
         (bridge("    window: 0\n"), ":7: bridges[0].window: 0 is too small: at least 1"),
         (bridge("    protocol: 3\n"), ":7: bridges[0].protocol: 3 does not exist: 4 (MQTT 3.1.1) or 5"),
         (

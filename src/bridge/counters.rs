@@ -25,6 +25,8 @@ pub struct BridgeCounters {
     pub quarantined: u64,
     /// Deliveries given up, by reason.
     pub dropped: BTreeMap<DropReason, u64>,
+    /// The same by topic, where it is known.
+    pub dropped_topics: DroppedTopics,
     /// Publishes refused because the queue was full.
     pub rejected: u64,
     /// Whether the link is up.
@@ -45,9 +47,17 @@ impl BridgeCounters {
     }
 
     /// A delivery is given up before it was queued.
-    pub fn drop_at_once(&mut self, reason: DropReason) {
+    pub fn drop_at_once(&mut self, reason: DropReason, topic: &Arc<str>) {
         self.accepted += 1;
         *self.dropped.entry(reason).or_default() += 1;
+        self.dropped_topics.count(reason, topic);
+    }
+
+    /// A delivery is given up that has waited, and that the remote leg has not taken.
+    pub fn give_up(&mut self, reason: DropReason, topic: &Arc<str>) {
+        self.queued = self.queued.saturating_sub(1);
+        *self.dropped.entry(reason).or_default() += 1;
+        self.dropped_topics.count(reason, topic);
     }
 
     /// The remote leg has taken deliveries from the queue.
@@ -79,6 +89,29 @@ impl BridgeCounters {
     }
 }
 
+/// Topics that are counted by name; what a publisher invents must not fill the memory.
+pub const NAMED_TOPICS: usize = 100;
+/// What all further topics are counted as.
+pub const OTHER_TOPICS: &str = "other";
+
+/// Deliveries given up, by topic and reason: the first [`NAMED_TOPICS`] topics by name, then [`OTHER_TOPICS`].
+#[derive(Debug, Clone, Default)]
+pub struct DroppedTopics(BTreeMap<Arc<str>, BTreeMap<DropReason, u64>>);
+
+impl DroppedTopics {
+    /// A delivery of this topic is given up.
+    pub fn count(&mut self, reason: DropReason, topic: &Arc<str>) {
+        let known = self.0.contains_key(topic) || self.0.len() < NAMED_TOPICS;
+        let name = if known { topic.clone() } else { OTHER_TOPICS.into() };
+        *self.0.entry(name).or_default().entry(reason).or_default() += 1;
+    }
+
+    /// Topic, reason, and how many.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, DropReason, u64)> {
+        self.0.iter().flat_map(|(topic, reasons)| reasons.iter().map(|(reason, count)| (&**topic, *reason, *count)))
+    }
+}
+
 /// Everything that is counted.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
@@ -96,6 +129,8 @@ pub struct Counters {
     pub distributed: u64,
     /// Messages dropped because a local subscriber did not keep up.
     pub subscriber_overflow: u64,
+    /// Local clients whose acknowledgements wait for room (`when_full: block`).
+    pub blocked: u64,
     /// Commits.
     pub commits: u64,
     /// Writes that violated an invariant of the cache; each is logged.
@@ -126,7 +161,9 @@ mod tests {
         for _ in 0..3 {
             counters.accept();
         }
-        counters.drop_at_once(DropReason::Full);
+        counters.drop_at_once(DropReason::Full, &"t".into());
+        counters.accept();
+        counters.give_up(DropReason::Evicted, &"t".into());
         counters.take(4);
         counters.finish(Outcome::Delivered);
         counters.finish(Outcome::Dropped(DropReason::Expired));
@@ -134,5 +171,21 @@ mod tests {
         let (left, right) = counters.balance();
         assert_eq!(left, right);
         assert_eq!((counters.queued, counters.in_flight), (1, 1));
+    }
+
+    #[test]
+    fn topics_beyond_the_first_hundred_are_counted_together() {
+        let mut topics = DroppedTopics::default();
+        for round in 0..2 {
+            for number in 0..NAMED_TOPICS + 50 {
+                topics.count(DropReason::Evicted, &format!("t/{number}").into());
+            }
+            topics.count(DropReason::Full, &"t/7".into());
+            let counted: Vec<_> = topics.iter().collect();
+            let other = counted.iter().find(|(topic, ..)| *topic == OTHER_TOPICS);
+            assert_eq!(other, Some(&(OTHER_TOPICS, DropReason::Evicted, 50 * (round + 1))));
+            assert!(counted.contains(&("t/7", DropReason::Full, round + 1)));
+            assert_eq!(counted.len(), NAMED_TOPICS + 2, "one line a topic, one for the rest, one more reason");
+        }
     }
 }

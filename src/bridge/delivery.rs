@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::config::WhenFull;
 use super::message::{Message, QoS};
 use super::wire::{ReasonCode, Subscription};
 
@@ -48,6 +49,45 @@ pub struct NewDelivery {
     pub qos: QoS,
     /// RETAIN at the remote.
     pub retain: bool,
+    /// What happens where it no longer fits; `None`: what the cache says.
+    pub when_full: Option<WhenFull>,
+}
+
+/// A queued delivery, as far as it must be known to give it up: without its payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Order of arrival.
+    pub seq: Seq,
+    /// Topic Name at the remote.
+    pub topic: Arc<str>,
+    /// Effective QoS.
+    pub qos: QoS,
+    /// What it takes, as limits count it.
+    pub bytes: u64,
+    /// When it arrived.
+    pub received_at: Time,
+}
+
+/// Which queued deliveries are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Those of QoS 0, which nobody was promised.
+    AtMostOnce,
+    /// Those of QoS 1 and 2.
+    Acknowledged,
+    /// All.
+    Any,
+}
+
+impl Kind {
+    /// Whether a delivery of this QoS is meant.
+    pub fn holds(self, qos: QoS) -> bool {
+        match self {
+            Self::AtMostOnce => qos == QoS::AtMostOnce,
+            Self::Acknowledged => qos != QoS::AtMostOnce,
+            Self::Any => true,
+        }
+    }
 }
 
 /// A delivery that had a Packet Identifier when the process ended.
@@ -105,6 +145,8 @@ pub enum Outcome {
 pub enum DropReason {
     /// Message Expiry Interval or max_age ran out before it was first sent.
     Expired,
+    /// It made room for a newer one (`when_full: drop_oldest`).
+    Evicted,
     /// The cache was full (`when_full: drop_newest`, or another bridge of several took the message).
     Full,
     /// QoS 0 while the link was down and `cache_qos0` is off.
@@ -115,12 +157,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, for the counters.
-    pub const ALL: [Self; 4] = [Self::Expired, Self::Full, Self::Qos0Offline, Self::Qos0Refused];
+    pub const ALL: [Self; 5] = [Self::Expired, Self::Evicted, Self::Full, Self::Qos0Offline, Self::Qos0Refused];
 
     /// Its label in metrics and logs.
     pub fn label(self) -> &'static str {
         match self {
             Self::Expired => "expired",
+            Self::Evicted => "evicted",
             Self::Full => "full",
             Self::Qos0Offline => "qos0_offline",
             Self::Qos0Refused => "qos0_refused",

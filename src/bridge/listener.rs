@@ -89,6 +89,8 @@ struct Connection {
     answer: mpsc::UnboundedSender<Vec<Written>>,
     input: BytesMut,
     eof: bool,
+    /// What waits for room was given up.
+    released: bool,
     max_queued_bytes: usize,
 }
 
@@ -113,6 +115,7 @@ impl Connection {
             answer,
             input: BytesMut::with_capacity(READ_BYTES),
             eof: false,
+            released: false,
             max_queued_bytes: config.max_queued_bytes as usize,
             leg,
         }
@@ -130,6 +133,13 @@ impl Connection {
                 // Without a writer the process is ending; nothing more can be promised to the client.
                 return;
             }
+            if self.client.is_closing() && self.client.awaits_commit() && !self.released {
+                // Whoever takes its place, and a shutdown, do not wait until there is room.
+                self.released = true;
+                if self.leg.requests.send(Request::Release { answer: self.answer.clone() }).await.is_err() {
+                    return;
+                }
+            }
             self.client.flush(self.leg.clock.now());
             self.write(&mut stream).await;
             // A write that failed has effects as well; to wait for a closed connection would be for ever.
@@ -142,7 +152,7 @@ impl Connection {
         if let Some(write) = self.client.closing_write(self.leg.clock.now()) {
             let (answer, mut committed) = mpsc::unbounded_channel();
             // Without a writer the session is resumed as it was committed last.
-            if self.leg.requests.send(Request::Write { writes: vec![write], answer }).await.is_ok() {
+            if self.leg.requests.send(Request::Write { writes: vec![write], answer, may_wait: false }).await.is_ok() {
                 committed.recv().await;
             }
         }
@@ -192,7 +202,8 @@ impl Connection {
                     }
                 }
                 Effect::Commit(writes) => {
-                    self.leg.requests.send(Request::Write { writes, answer: self.answer.clone() }).await?;
+                    let request = Request::Write { writes, answer: self.answer.clone(), may_wait: true };
+                    self.leg.requests.send(request).await?;
                 }
                 Effect::Publish(message) => self.leg.hub.publish(&message, Some(self.client.client_id()), None),
                 Effect::Subscriptions(subscriptions) => {

@@ -160,6 +160,14 @@ impl Collector for Columns {
                 ConstCounter::new(dropped).encode(family.encode_family(&labels)?)?;
             }
         }
+        let help = "Deliveries given up, by topic: the first hundred by name, then as `other`";
+        let mut family = encoder.encode_descriptor("dropped_by_topic", help, None, metric.metric_type())?;
+        for bridge in counters.bridges.values() {
+            for (topic, reason, dropped) in bridge.dropped_topics.iter() {
+                let labels = [("bridge", bridge.name.as_str()), ("reason", reason.label()), ("topic", topic)];
+                ConstCounter::new(dropped).encode(family.encode_family(&labels)?)?;
+            }
+        }
         for (name, help, read) in BRIDGE_GAUGES {
             let metric = ConstGauge::new(0u64);
             let mut family = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
@@ -174,6 +182,7 @@ impl Collector for Columns {
         }
         for (name, help, value) in [
             ("clients", "Local clients that are connected", counters.clients),
+            ("publishers_blocked", "Local clients whose acknowledgements wait for room", counters.blocked),
             ("cache_healthy", "Whether the cache can be written", u64::from(counters.cache_error.is_none())),
         ] {
             let metric = ConstGauge::new(value);
@@ -193,6 +202,7 @@ mod tests {
         let counters = Shared::default();
         let bridge = BridgeCounters { name: "emqx1".into(), accepted: 3, queued: 2, ..BridgeCounters::default() };
         counters.lock().bridges.insert(BridgeId(1), bridge);
+        counters.lock().bridges.entry(BridgeId(1)).or_default().give_up(DropReason::Evicted, &"a/b".into());
         let mut registry = Registry::with_prefix("mqtt_bridge");
         registry.register_collector(Box::new(Columns(counters.clone())));
         let request = Request::builder().uri("/metrics").body(()).unwrap();
@@ -201,7 +211,9 @@ mod tests {
         assert_eq!(respond(&request, &registry, &counters).status(), StatusCode::OK);
         for line in [
             "mqtt_bridge_messages_accepted_total{bridge=\"emqx1\"} 3",
-            "mqtt_bridge_messages_queued{bridge=\"emqx1\"} 2",
+            "mqtt_bridge_messages_queued{bridge=\"emqx1\"} 1",
+            "mqtt_bridge_messages_dropped_total{bridge=\"emqx1\",reason=\"evicted\"} 1",
+            "mqtt_bridge_dropped_by_topic_total{bridge=\"emqx1\",reason=\"evicted\",topic=\"a/b\"} 1",
             "mqtt_bridge_messages_dropped_total{bridge=\"emqx1\",reason=\"full\"} 0",
             "mqtt_bridge_cache_healthy 1",
         ] {

@@ -183,7 +183,7 @@ impl RemoteLeg {
                 }
                 Effect::Close(last) => self.close(last).await,
                 Effect::Commit(writes) => {
-                    let request = Request::Write { writes, answer: self.answer.clone() };
+                    let request = Request::Write { writes, answer: self.answer.clone(), may_wait: false };
                     if self.requests.send(request).await.is_err() {
                         return false;
                     }

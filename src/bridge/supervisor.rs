@@ -33,6 +33,8 @@ const BACKLOG: i32 = 1024;
 /// The near end of a bridge's queue in memory.
 const RING_MESSAGES: usize = 1000;
 const RING_BYTES: usize = 1 << 20;
+/// Between looks at what nobody asks for: messages that are too old, space that nothing needs.
+const CHORES: Duration = Duration::from_secs(1);
 /// How long a shutdown may take before what is not committed is given up (it was never acknowledged).
 const SHUTDOWN: Duration = Duration::from_secs(8);
 
@@ -163,6 +165,7 @@ async fn run_with<C: Cache + 'static>(
     let (writer, requests) = Writer::new(cache, outlets, counters.clone(), clock)?;
     let writer =
         std::thread::Builder::new().name("cache".to_owned()).spawn(move || writer.run()).map_err(StartError::Thread)?;
+    tokio::spawn(remind(requests.downgrade()));
     let routes = Arc::new(routes);
     let (stop_local, local_stopped) = watch::channel(false);
     let (stop_remote, remote_stopped) = watch::channel(false);
@@ -207,6 +210,18 @@ async fn run_with<C: Cache + 'static>(
     Ok(())
 }
 
+/// Tells the writer that time passes, as long as anybody else talks to it.
+async fn remind(requests: mpsc::WeakSender<Request>) {
+    let mut ticks = tokio::time::interval(CHORES);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(requests) = requests.upgrade() else { return };
+        // A full queue: the writer is busy enough, and the next tick comes.
+        let _ = requests.try_send(Request::Chores);
+    }
+}
+
 /// Local clients first, so that what they have sent is committed and acknowledged; then the remotes.
 async fn end(
     stop_local: watch::Sender<bool>,
@@ -228,6 +243,7 @@ fn limits(config: &Config, bridge: &config::Bridge) -> Limits {
         Some(cache) => Limits {
             max_messages: cache.max_messages,
             max_bytes: cache.max_bytes,
+            max_age: cache.max_age,
             when_full: cache.when_full,
             cache_qos0,
         },

@@ -15,6 +15,66 @@ pub enum UnitError {
     /// A size without a unit, or with an unknown one.
     #[error("`{0}` is not a size: write a number and one of B, KiB, MiB, GiB (or kB, MB, GB), as in 64B or 2MiB")]
     Size(String),
+    /// A rate without a unit, or with an unknown one, or of nothing.
+    #[error("`{0}` is not a rate: write a whole number from 1 to 1000000 and one of /s, /m, /h, as in 500/s")]
+    Rate(String),
+}
+
+/// So many in so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    count: u32,
+    per: Per,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Per {
+    Second,
+    Minute,
+    Hour,
+}
+
+impl Rate {
+    fn unit(self) -> (&'static str, Duration) {
+        match self.per {
+            Per::Second => ("s", Duration::from_secs(1)),
+            Per::Minute => ("m", Duration::from_secs(60)),
+            Per::Hour => ("h", Duration::from_secs(3_600)),
+        }
+    }
+
+    /// Between two of them.
+    pub fn interval(self) -> Duration {
+        self.unit().1 / self.count
+    }
+
+    /// How many a second.
+    pub fn per_second(self) -> f64 {
+        f64::from(self.count) / self.unit().1.as_secs_f64()
+    }
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.count, self.unit().0)
+    }
+}
+
+/// Parses `500/s`, `30/m`.
+///
+/// # Errors
+/// [`UnitError::Rate`] where the number or the unit is missing, or the number is not from 1 to 1000000.
+pub fn parse_rate(text: &str) -> Result<Rate, UnitError> {
+    let wrong = || UnitError::Rate(text.to_owned());
+    let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
+    let count: u32 = count.trim().parse().map_err(|_| wrong())?;
+    let per = match unit.trim() {
+        "s" => Per::Second,
+        "m" | "min" => Per::Minute,
+        "h" => Per::Hour,
+        _ => return Err(wrong()),
+    };
+    if (1..=1_000_000).contains(&count) { Ok(Rate { count, per }) } else { Err(wrong()) }
 }
 
 fn split(text: &str) -> Option<(f64, &str)> {
@@ -136,6 +196,23 @@ pub fn optional_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     size(deserializer).map(Some)
 }
 
+/// For `#[serde(deserialize_with = "units::rate")]`.
+///
+/// # Errors
+/// As [`parse_rate`].
+pub fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Rate, D::Error> {
+    let parse = |text: &str| parse_rate(text).map_err(|error| error.to_string());
+    deserializer.deserialize_any(Text(parse, "a rate such as 500/s"))
+}
+
+/// For `#[serde(serialize_with = "units::write_rate")]`.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn write_rate<S: Serializer>(rate: &Rate, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(rate)
+}
+
 /// For `#[serde(serialize_with = "units::write_duration")]`.
 ///
 /// # Errors
@@ -182,6 +259,18 @@ mod tests {
         assert_eq!(parse_size("1GB"), Ok(1_000_000_000));
         for wrong in ["64", "B", "-1B", "0.5B", "3 apples"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates_carry_units() {
+        assert_eq!(parse_rate("500/s").unwrap().interval(), Duration::from_millis(2));
+        assert_eq!(parse_rate("30 / m").unwrap().per_second(), 0.5);
+        for text in ["500/s", "30/m", "7/h"] {
+            assert_eq!(parse_rate(text).unwrap().to_string(), text);
+        }
+        for wrong in ["500", "/s", "0/s", "-1/s", "1.5/s", "500/d", "1000001/s", ""] {
+            assert!(parse_rate(wrong).is_err(), "{wrong}");
         }
     }
 

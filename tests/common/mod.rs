@@ -24,8 +24,13 @@ impl Bridge {
     /// Starts one on a port that the kernel chooses, and waits until it says which. `rest` is its configuration but for
     /// the listener.
     pub fn start(folder: &Path, rest: &str) -> Self {
+        Self::start_at("127.0.0.1:0", folder, rest)
+    }
+
+    /// The same at an address.
+    pub fn start_at(address: &str, folder: &Path, rest: &str) -> Self {
         let file = folder.join("bridge.yaml");
-        std::fs::write(&file, format!("listeners: [{{ bind: 127.0.0.1:0 }}]\n{rest}")).unwrap();
+        std::fs::write(&file, format!("listeners: [{{ bind: {address} }}]\n{rest}")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_mqtt-bridge"))
             .args(["run", "--config"])
             .arg(&file)

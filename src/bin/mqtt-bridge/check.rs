@@ -1,7 +1,7 @@
 //! `mqtt-bridge check`.
 use std::path::PathBuf;
 
-use mqtt_bridge::bridge::config::{self, Config, Synchronous};
+use mqtt_bridge::bridge::config::{self, Config, Synchronous, WhenFull};
 use mqtt_bridge::bridge::units::format_size;
 
 /// Check a configuration; print it with its defaults, and what it survives
@@ -25,6 +25,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     Ok(0)
 }
 
+fn overflow(when_full: WhenFull) -> &'static str {
+    match when_full {
+        WhenFull::Reject => "refused",
+        WhenFull::DropNewest => "dropped",
+        WhenFull::DropOldest => "taken, and the oldest dropped",
+        WhenFull::Block => "not acknowledged until there is room",
+    }
+}
+
 fn survives(config: &Config) -> Vec<String> {
     let Some(cache) = &config.cache else {
         return vec!["no cache: a small broker whose sessions live in memory and end with the process".to_owned()];
@@ -39,7 +48,7 @@ fn survives(config: &Config) -> Vec<String> {
             bridge.name,
             cache.max_messages,
             format_size(cache.max_bytes),
-            if cache.when_full == config::WhenFull::Reject { "refused" } else { "dropped" },
+            overflow(cache.when_full),
         ));
         lines.push(format!(
             "bridge {}: QoS 2 stays exactly once while {} keeps the session and its packet ids (EMQX forgets packet \

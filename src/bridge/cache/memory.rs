@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Applied, Cache, CacheError, Page, Usage};
 use crate::bridge::core::forwarder::Restored;
 use crate::bridge::delivery::{
-    BridgeId, Delivery, Held, HeldPhase, NewDelivery, Origin, Progress, Seq, Session, Store, Time, Write,
+    BridgeId, Delivery, Held, HeldPhase, Kind, NewDelivery, Origin, Progress, Seq, Session, Store, Time, Waiting, Write,
 };
 use crate::bridge::wire::ReasonCode;
 
@@ -34,7 +34,7 @@ impl Memory {
         {
             return Applied::Repeated;
         }
-        for NewDelivery { bridge, topic, qos, retain } in &store.deliveries {
+        for NewDelivery { bridge, topic, qos, retain, .. } in &store.deliveries {
             let delivery = Delivery {
                 seq: store.seq,
                 topic: topic.clone(),
@@ -148,6 +148,18 @@ impl Cache for Memory {
             page.deliveries.push(delivery.clone());
         }
         Ok(page)
+    }
+
+    fn waiting(&mut self, bridge: BridgeId, kind: Kind, after: Seq, limit: usize) -> Result<Vec<Waiting>, CacheError> {
+        let queued = self.of(bridge, after).filter(|(row, state)| *state == State::Queued && kind.holds(row.qos));
+        let waiting = queued.take(limit).map(|(row, _)| Waiting {
+            seq: row.seq,
+            topic: row.topic.clone(),
+            qos: row.qos,
+            bytes: row.message.size() as u64,
+            received_at: row.received_at,
+        });
+        Ok(waiting.collect())
     }
 
     fn usage(&self, bridge: BridgeId) -> Usage {

@@ -11,7 +11,7 @@ pub mod writer;
 use std::path::PathBuf;
 
 use super::core::forwarder::Restored;
-use super::delivery::{BridgeId, Delivery, Seq, Session, Time, Write};
+use super::delivery::{BridgeId, Delivery, Kind, Seq, Session, Time, Waiting, Write};
 
 /// What may happen to a cache.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +89,8 @@ pub struct Page {
 /// * A message is kept as long as one of its deliveries is; its payload is kept once.
 /// * [`page`](Self::page) reads queued deliveries (not those in flight or in quarantine) in order of arrival, as of the
 ///   last `apply`.
+/// * [`waiting`](Self::waiting) reads the same deliveries in the same order; what it costs depends on how many it gives,
+///   not on how many wait.
 /// * [`usage`](Self::usage) costs no scan; it always equals what a scan would count.
 /// * Memory does not grow with what is stored.
 pub trait Cache: Send {
@@ -118,6 +120,21 @@ pub trait Cache: Send {
     /// # Errors
     /// Where the store fails.
     fn page(&mut self, bridge: BridgeId, after: Seq, messages: usize, bytes: usize) -> Result<Page, CacheError>;
+
+    /// Reads queued deliveries of a kind after a sequence, without their payloads, at most so many.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    fn waiting(&mut self, bridge: BridgeId, kind: Kind, after: Seq, limit: usize) -> Result<Vec<Waiting>, CacheError>;
+
+    /// Gives a little of what nothing needs any more back to the file system, where that is much; says whether there is
+    /// more to give. A step takes a few milliseconds.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    fn shrink(&mut self) -> Result<bool, CacheError> {
+        Ok(false)
+    }
 
     /// What waits for a bridge; nothing for an unknown one.
     fn usage(&self, bridge: BridgeId) -> Usage;

@@ -10,7 +10,8 @@ use super::sqlite::Sqlite;
 use super::{Applied, Cache, Usage};
 use crate::bridge::config::Synchronous;
 use crate::bridge::delivery::{
-    BridgeId, Delivery, HeldPhase, NewDelivery, Origin, Outcome, Progress, Seq, Session, Store, Time, Write,
+    BridgeId, Delivery, DropReason, HeldPhase, Kind, NewDelivery, Origin, Outcome, Progress, Seq, Session, Store, Time,
+    Waiting, Write,
 };
 use crate::bridge::message::{Message, Properties, QoS};
 use crate::bridge::wire::{ReasonCode, Subscription};
@@ -98,6 +99,7 @@ fn store_message(seq: i64, bridges: &[BridgeId], message: Message) -> Store {
         topic: message.topic.clone(),
         qos: message.qos,
         retain: message.retain,
+        when_full: None,
     };
     let deliveries = bridges.iter().map(to).collect();
     Store { seq: Seq(seq), message, received_at: at(1000 + seq as u64), deliveries, received_id: None }
@@ -148,7 +150,8 @@ fn everything_of_a_message_is_kept<S: Subject>() {
         Properties { message_expiry: Some(u32::MAX), other: Bytes::from_static(b"\x26\0\x01k\0\x01v\0\xFF") };
     let original = Message { retain: true, properties, ..message("plant/ü/temperature", b"\0\x01\xFF") };
     let mut stored = store_message(7, &[one], original.clone());
-    stored.deliveries[0] = NewDelivery { bridge: one, topic: "site-7/x".into(), qos: QoS::AtLeastOnce, retain: false };
+    stored.deliveries[0] =
+        NewDelivery { bridge: one, topic: "site-7/x".into(), qos: QoS::AtLeastOnce, retain: false, when_full: None };
     let empty = Message { payload: Bytes::new(), qos: QoS::AtMostOnce, ..message("t", b"") };
     apply(&mut subject, &[Write::Store(Box::new(stored)), Write::Store(Box::new(store_message(8, &[one], empty)))]);
     let mut subject = subject.reopened();
@@ -201,6 +204,64 @@ fn pages_are_in_order_and_bounded<S: Subject>() {
     assert_eq!(page(8, 2, usize::MAX), (vec![9], true));
     assert_eq!(page(9, 2, usize::MAX), (vec![], true));
     assert_eq!(page(i64::MAX, 2, usize::MAX), (vec![], true));
+}
+
+fn waiting_rows_are_read_by_kind_without_what_is_in_flight<S: Subject>() {
+    let mut subject = S::fresh();
+    let (one, two) = (bridge(&mut subject, "one"), bridge(&mut subject, "two"));
+    for seq in 1..=9 {
+        let mut stored = store_message(seq, &[one, two], message("t", b"12345"));
+        stored.deliveries[0].qos = if seq % 3 == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+        stored.deliveries[0].topic = format!("site/{seq}").into();
+        apply(&mut subject, &[Write::Store(Box::new(stored))]);
+    }
+    apply(&mut subject, &[step(one, 1, Progress::Sent { packet_id: 1 }), step(one, 2, QUARANTINED)]);
+    apply(&mut subject, &[step(one, 3, REMOVED), step(one, 4, Progress::Sent { packet_id: 2 })]);
+    apply(&mut subject, &[step(one, 4, Progress::Requeued)]);
+    let mut read = |kind, after, limit| {
+        let waiting = subject.cache().waiting(one, kind, Seq(after), limit).unwrap();
+        waiting.iter().map(|waiting| waiting.seq.0).collect::<Vec<_>>()
+    };
+    assert_eq!(read(Kind::Any, 0, 100), [4, 5, 6, 7, 8, 9]);
+    assert_eq!(read(Kind::AtMostOnce, 0, 100), [6, 9]);
+    assert_eq!(read(Kind::AtMostOnce, 6, 100), [9]);
+    assert_eq!(read(Kind::Acknowledged, 4, 2), [5, 7]);
+    assert_eq!(read(Kind::Any, 9, 100), [] as [i64; 0]);
+    let first = subject.cache().waiting(one, Kind::Any, Seq(5), 1).unwrap().remove(0);
+    let (topic, received_at) = ("site/6".into(), at(1006));
+    assert_eq!(first, Waiting { seq: Seq(6), topic, qos: QoS::AtMostOnce, bytes: 6, received_at });
+    let other = subject.cache().waiting(two, Kind::Any, Seq(0), 100).unwrap();
+    assert_eq!((other.len(), &*other[0].topic), (9, "t"), "another bridge's are untouched");
+}
+
+fn what_is_stored_and_evicted_at_once_leaves_no_trace<S: Subject>() {
+    let mut subject = S::fresh();
+    let (one, two) = (bridge(&mut subject, "one"), bridge(&mut subject, "two"));
+    apply(&mut subject, &[store(1, &[one])]);
+    let evicted = Progress::Removed(Outcome::Dropped(DropReason::Evicted));
+    apply(&mut subject, &[step(one, 1, evicted), store(2, &[one]), store(3, &[one, two]), step(one, 2, evicted)]);
+    assert_eq!((seqs(&queued(&mut subject, one)), seqs(&queued(&mut subject, two))), (vec![3], vec![3]));
+    assert_eq!((subject.messages(), subject.cache().usage(one).messages), (1, 1));
+    assert_eq!(subject.scan(one), subject.cache().usage(one));
+}
+
+/// One that is down for days: the other's position, limits and counters are its own.
+fn a_bridge_that_is_behind_costs_the_other_nothing<S: Subject>() {
+    let mut subject = S::fresh();
+    let (up, down) = (bridge(&mut subject, "up"), bridge(&mut subject, "down"));
+    for seq in 1..=100 {
+        apply(&mut subject, &[store(seq, &[up, down])]);
+        apply(&mut subject, &[step(up, seq, Progress::Sent { packet_id: 1 })]);
+        apply(&mut subject, &[step(up, seq, Progress::Released { order: seq }), step(up, seq, REMOVED)]);
+    }
+    assert_eq!((subject.cache().usage(up).messages, subject.cache().usage(down).messages), (0, 100));
+    assert_eq!(subject.messages(), 100, "each payload once");
+    let mut subject = subject.reopened();
+    assert_eq!(seqs(&queued(&mut subject, down)), (1..=100).collect::<Vec<_>>());
+    let evicted = Progress::Removed(Outcome::Dropped(DropReason::Evicted));
+    apply(&mut subject, &[store(101, &[up, down])]);
+    apply(&mut subject, &(1..=101).map(|seq| step(down, seq, evicted)).collect::<Vec<_>>());
+    assert_eq!((seqs(&queued(&mut subject, up)), subject.messages()), (vec![101], 1));
 }
 
 fn a_message_is_kept_once_and_as_long_as_one_bridge_needs_it<S: Subject>() {
@@ -357,6 +418,9 @@ suite!(
     everything_of_a_message_is_kept,
     the_same_name_is_the_same_bridge_for_ever,
     pages_are_in_order_and_bounded,
+    waiting_rows_are_read_by_kind_without_what_is_in_flight,
+    what_is_stored_and_evicted_at_once_leaves_no_trace,
+    a_bridge_that_is_behind_costs_the_other_nothing,
     a_message_is_kept_once_and_as_long_as_one_bridge_needs_it,
     usage_is_what_a_scan_would_count,
     what_is_in_flight_is_restored_with_its_identifier_and_phase,

@@ -1,5 +1,8 @@
 //! The one thread that owns the cache: whatever has queued up is one transaction, so the next batch fills while this
 //! one is committed, and no timer is needed.
+mod blocked;
+mod chores;
+mod eviction;
 mod failing;
 
 use std::collections::HashMap;
@@ -9,13 +12,19 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{error, warn};
 
+use blocked::Blocked;
+use eviction::Evictions;
+
 use super::{Applied, Cache, CacheError, Usage};
 use crate::bridge::clock::Clock;
-use crate::bridge::core::admission::{self, Limits, Place};
+use crate::bridge::config::WhenFull;
+use crate::bridge::core::admission::{self, Limits, Place, Queue};
+use crate::bridge::core::drop_log::DropLog;
+use crate::bridge::core::eviction::Evictor;
 use crate::bridge::core::ring::Ring;
 use crate::bridge::core::session::{self, Opened};
 use crate::bridge::counters::{Counters, Shared};
-use crate::bridge::delivery::{BridgeId, Delivery, NewDelivery, Progress, Seq, Store, Write};
+use crate::bridge::delivery::{BridgeId, Delivery, DropReason, NewDelivery, Progress, Seq, Store, Write};
 use crate::bridge::wire::ReasonCode;
 
 /// Requests that may wait; a sender waits for room, which slows publishers down.
@@ -24,8 +33,20 @@ const WAITING_REQUESTS: usize = 1024;
 const RETRY: Duration = Duration::from_millis(100);
 
 type Answer = mpsc::UnboundedSender<Vec<Written>>;
-/// Messages and bytes of a batch that are admitted and not yet committed.
-type Pending = HashMap<BridgeId, (u64, u64)>;
+/// What a batch will change, once it is committed.
+#[derive(Debug, Default)]
+struct Pending {
+    /// By how many messages and bytes each queue grows.
+    grown: HashMap<BridgeId, (i64, i64)>,
+    evictions: Evictions,
+}
+
+impl Pending {
+    fn grow(&mut self, bridge: BridgeId, messages: i64, bytes: u64) {
+        let grown = self.grown.entry(bridge).or_default();
+        *grown = (grown.0 + messages, grown.1 + messages.signum() * i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+}
 
 /// What became of one write: applied, or refused with a Reason Code.
 pub type Written = Result<Applied, ReasonCode>;
@@ -33,14 +54,24 @@ pub type Written = Result<Applied, ReasonCode>;
 /// What the writer is asked for.
 #[derive(Debug)]
 pub enum Request {
-    /// Commit these together, in this order. Stores are admitted first; the answer says for each write what became of
-    /// it.
+    /// Commit these in this order, together unless one has to wait for room. Stores are admitted first; the answers, one
+    /// or more, say for each write in turn what became of it.
     Write {
         /// In order.
         writes: Vec<Write>,
         /// Answered after the commit.
         answer: mpsc::UnboundedSender<Vec<Written>>,
+        /// Whether stores may wait for room (`when_full: block`), and what is asked for after them with the same answer
+        /// behind them; otherwise they are refused then.
+        may_wait: bool,
     },
+    /// Whatever waits for room with this answer is refused.
+    Release {
+        /// As in [`Request::Write`].
+        answer: mpsc::UnboundedSender<Vec<Written>>,
+    },
+    /// Some time has passed: do what nobody asks for.
+    Chores,
     /// Open a local session.
     Open {
         /// Client Identifier.
@@ -109,12 +140,20 @@ pub struct Writer<C> {
     failing: bool,
     /// Came while the disk failed: at most one page of each bridge.
     postponed: Vec<Request>,
+    blocked: Blocked,
+    /// Something has left a queue since those who wait for room were looked at.
+    freed: bool,
+    evictors: HashMap<BridgeId, Evictor>,
+    /// Up to where nothing is left that could be too old.
+    swept: HashMap<BridgeId, Seq>,
+    chores_due: bool,
+    drop_log: DropLog,
 }
 
 /// A store that has been admitted: where its deliveries go besides the cache.
 struct Admitted {
     memory: Vec<NewDelivery>,
-    dropped: Vec<(BridgeId, crate::bridge::delivery::DropReason)>,
+    dropped: Vec<(NewDelivery, DropReason)>,
 }
 
 /// One request's part of a batch.
@@ -147,6 +186,12 @@ impl<C: Cache + 'static> Writer<C> {
             next: Seq(latest.0 + 1),
             failing: false,
             postponed: Vec::new(),
+            blocked: Blocked::default(),
+            freed: false,
+            evictors: HashMap::new(),
+            swept: HashMap::new(),
+            chores_due: false,
+            drop_log: DropLog::default(),
         };
         Ok((writer, sender))
     }
@@ -158,7 +203,7 @@ impl<C: Cache + 'static> Writer<C> {
             let mut parts = Vec::new();
             for request in requests.drain(..) {
                 match request {
-                    Request::Write { writes, answer } => parts.push((writes, answer)),
+                    Request::Write { writes, answer, may_wait } => parts.push((writes, answer, may_wait)),
                     // These read what stands before them.
                     Request::Open { client_id, clean_start, expiry, answer } => {
                         self.write(std::mem::take(&mut parts));
@@ -170,9 +215,18 @@ impl<C: Cache + 'static> Writer<C> {
                         self.write(std::mem::take(&mut parts));
                         self.page(bridge, after, messages, bytes);
                     }
+                    Request::Release { answer } => {
+                        self.write(std::mem::take(&mut parts));
+                        if let Some(part) = self.release(&answer) {
+                            self.commit(vec![part], Pending::default());
+                            self.count_blocked();
+                        }
+                    }
+                    Request::Chores => self.chores_due = true,
                 }
             }
             self.write(parts);
+            self.do_chores();
         }
         if let Err(error) = self.cache.close() {
             error!("closing the cache: {error}");
@@ -189,17 +243,32 @@ impl<C: Cache + 'static> Writer<C> {
         self.requests.blocking_recv_many(requests, WAITING_REQUESTS)
     }
 
-    fn write(&mut self, requests: Vec<(Vec<Write>, Answer)>) {
+    fn write(&mut self, requests: Vec<(Vec<Write>, Answer, bool)>) {
         if requests.is_empty() {
             return;
         }
-        let mut pending = Pending::new();
+        let mut pending = Pending::default();
         let mut parts = Vec::with_capacity(requests.len());
-        for (writes, answer) in requests {
-            parts.push(self.part(writes, answer, &mut pending));
+        for (writes, answer, may_wait) in requests {
+            self.take_in(writes, answer, may_wait, &mut parts, &mut pending);
         }
+        self.commit(parts, pending);
+        self.admit_what_waits();
+    }
+
+    /// What a commit has made room for may be the last that anybody hears of the queue, so it is looked at here.
+    fn admit_what_waits(&mut self) {
+        while !self.blocked.is_empty() && std::mem::take(&mut self.freed) {
+            let (mut parts, mut pending) = (Vec::new(), Pending::default());
+            self.unblock(&mut parts, &mut pending);
+            self.commit(parts, pending);
+        }
+        self.count_blocked();
+    }
+
+    fn commit(&mut self, mut parts: Vec<Part>, mut pending: Pending) {
         let applied = self.apply(&mut parts, &mut pending);
-        self.settle(parts, applied);
+        self.settle(parts, applied, &pending);
         for request in std::mem::take(&mut self.postponed) {
             if let Request::Page { bridge, after, messages, bytes } = request {
                 self.page(bridge, after, messages, bytes);
@@ -207,61 +276,110 @@ impl<C: Cache + 'static> Writer<C> {
         }
     }
 
-    fn part(&mut self, writes: Vec<Write>, answer: Answer, pending: &mut Pending) -> Part {
+    /// Admits writes up to the first that has to wait for room; also returns that one and what follows.
+    fn part(
+        &mut self,
+        writes: Vec<Write>,
+        answer: Answer,
+        may_wait: bool,
+        pending: &mut Pending,
+    ) -> (Part, Vec<Write>) {
         let mut part = Part { writes: Vec::with_capacity(writes.len()), refused: Vec::new(), answer };
-        for write in writes {
-            let (write, refused) = self.admit(write, pending);
-            part.writes.push(write);
-            part.refused.push(refused);
+        let mut writes = writes.into_iter();
+        while let Some(write) = writes.next() {
+            match self.admit(write, may_wait, pending) {
+                Ok((write, refused)) => {
+                    part.writes.push(write);
+                    part.refused.push(refused);
+                }
+                Err(waits) => return (part, std::iter::once(waits).chain(writes).collect()),
+            }
         }
-        part
+        (part, Vec::new())
     }
 
-    /// Decides where the deliveries of a store wait, and gives it its sequence.
-    fn admit(&mut self, write: Write, pending: &mut Pending) -> ((Write, Option<Admitted>), Option<ReasonCode>) {
-        let Write::Store(mut store) = write else { return ((write, None), None) };
+    /// Decides where the deliveries of a store wait, and gives it its sequence; gives it back where it has to wait.
+    #[allow(clippy::type_complexity)] // A pair that goes straight into a part.
+    fn admit(
+        &mut self,
+        write: Write,
+        may_wait: bool,
+        pending: &mut Pending,
+    ) -> Result<((Write, Option<Admitted>), Option<ReasonCode>), Write> {
+        let Write::Store(mut store) = write else { return Ok(((write, None), None)) };
+        let size = store.message.size() as u64;
+        let mut places: Vec<Place> =
+            store.deliveries.iter().map(|delivery| self.place(delivery, size, pending)).collect();
+        for (place, delivery) in places.iter_mut().zip(&store.deliveries) {
+            if *place == Place::Blocked && !may_wait {
+                *place = Place::without_eviction(delivery.qos);
+            }
+        }
+        if places.contains(&Place::Blocked) {
+            return Err(Write::Store(store));
+        }
         store.seq = self.next;
         self.next.0 += 1;
-        let size = store.message.size() as u64;
-        let outlet = |delivery: &NewDelivery| self.outlets.get(&delivery.bridge);
-        let mut places: Vec<Place> = store
-            .deliveries
-            .iter()
-            .map(|delivery| {
-                let Some(outlet) = outlet(delivery) else { return Place::Rejected };
-                let usage = self.cache.usage(delivery.bridge);
-                let (messages, bytes) = pending.get(&delivery.bridge).copied().unwrap_or_default();
-                let volatile = outlet.ring.lock().takes_volatile();
-                let (messages, bytes) = (usage.messages + messages, usage.bytes + bytes);
-                admission::place(&outlet.limits, delivery.qos, size, messages, bytes, volatile)
-            })
-            .collect();
+        for (place, delivery) in places.iter_mut().zip(&store.deliveries) {
+            if let Place::Evicting(need) = *place {
+                *place = match self.evict(delivery, need, &mut pending.evictions) {
+                    Some((messages, bytes)) => {
+                        pending.grow(delivery.bridge, -i64::try_from(messages).unwrap_or(i64::MAX), bytes);
+                        Place::Row
+                    }
+                    None => Place::without_eviction(delivery.qos),
+                };
+            }
+        }
         if let Err(reason) = admission::decide(&mut places) {
-            return ((Write::Store(store), None), Some(reason));
+            return Ok(((Write::Store(store), None), Some(reason)));
         }
         let mut admitted = Admitted { memory: Vec::new(), dropped: Vec::new() };
         let deliveries = std::mem::take(&mut store.deliveries);
         for (delivery, place) in deliveries.into_iter().zip(places) {
             match place {
                 Place::Row => {
-                    let (messages, bytes) = pending.entry(delivery.bridge).or_default();
-                    (*messages, *bytes) = (*messages + 1, *bytes + size);
+                    pending.grow(delivery.bridge, 1, size);
+                    if self.evicts(&delivery) {
+                        pending.evictions.expect(&store, &delivery);
+                    }
                     store.deliveries.push(delivery);
                 }
                 Place::Memory => admitted.memory.push(delivery),
-                Place::Dropped(reason) => admitted.dropped.push((delivery.bridge, reason)),
-                Place::Rejected => {}
+                Place::Dropped(reason) => admitted.dropped.push((delivery, reason)),
+                Place::Rejected | Place::Evicting(_) | Place::Blocked => {}
             }
         }
-        ((Write::Store(store), Some(admitted)), None)
+        Ok(((Write::Store(store), Some(admitted)), None))
+    }
+
+    fn place(&self, delivery: &NewDelivery, size: u64, pending: &Pending) -> Place {
+        let Some(outlet) = self.outlets.get(&delivery.bridge) else { return Place::Rejected };
+        let usage = self.cache.usage(delivery.bridge);
+        let (messages, bytes) = pending.grown.get(&delivery.bridge).copied().unwrap_or_default();
+        let queue = Queue {
+            messages: usage.messages.saturating_add_signed(messages),
+            bytes: usage.bytes.saturating_add_signed(bytes),
+            takes_volatile: outlet.ring.lock().takes_volatile(),
+        };
+        admission::place(&outlet.limits, delivery.when_full, delivery.qos, size, queue)
+    }
+
+    /// Whether the delivery may have to go for another of the same transaction.
+    fn evicts(&self, delivery: &NewDelivery) -> bool {
+        let default = || self.outlets.get(&delivery.bridge).map(|outlet| outlet.limits.when_full);
+        delivery.when_full.or_else(default) == Some(WhenFull::DropOldest)
     }
 
     /// Counts, hands on and answers what has been committed.
-    fn settle(&mut self, parts: Vec<Part>, applied: Vec<Applied>) {
+    fn settle(&mut self, parts: Vec<Part>, applied: Vec<Applied>, pending: &Pending) {
         let mut applied = applied.into_iter();
         let counters = self.counters.clone();
         let mut counters = counters.lock();
         let mut touched = Vec::new();
+        let evictions = &pending.evictions;
+        self.count_evicted(evictions, &mut counters, &mut touched);
+        self.freed |= !touched.is_empty();
         for part in parts {
             let mut written = Vec::with_capacity(part.writes.len());
             for ((write, admitted), refused) in part.writes.into_iter().zip(part.refused) {
@@ -274,11 +392,12 @@ impl<C: Cache + 'static> Writer<C> {
                 match write {
                     Write::Store(store) if applied == Applied::Done => {
                         counters.received += 1;
-                        self.hand_on(*store, admitted, &mut counters, &mut touched);
+                        self.hand_on(*store, admitted, evictions, &mut counters, &mut touched);
                     }
                     Write::Store(_) => counters.repeated += 1,
                     Write::Progress { bridge, step, .. } => {
                         count_step(counters.bridges.entry(bridge).or_default(), step);
+                        self.freed |= matches!(step, Progress::Removed(_) | Progress::Quarantined(_));
                         touched.push(bridge);
                     }
                     Write::Count { bridge, outcome } => counters.bridges.entry(bridge).or_default().finish(outcome),
@@ -288,6 +407,9 @@ impl<C: Cache + 'static> Writer<C> {
             }
             // A client that has gone meanwhile needs no answer.
             let _ = part.answer.send(written);
+        }
+        if !self.drop_log.is_empty() {
+            self.log_drops(&counters);
         }
         touched.sort_unstable();
         touched.dedup();
@@ -302,15 +424,29 @@ impl<C: Cache + 'static> Writer<C> {
     }
 
     /// Puts what has been committed into the rings.
-    fn hand_on(&self, store: Store, admitted: Option<Admitted>, counters: &mut Counters, touched: &mut Vec<BridgeId>) {
+    fn hand_on(
+        &mut self,
+        store: Store,
+        admitted: Option<Admitted>,
+        evictions: &Evictions,
+        counters: &mut Counters,
+        touched: &mut Vec<BridgeId>,
+    ) {
         let Admitted { memory, dropped } = admitted.unwrap_or(Admitted { memory: Vec::new(), dropped: Vec::new() });
-        for (bridge, reason) in dropped {
-            counters.bridges.entry(bridge).or_default().drop_at_once(reason);
+        for (delivery, reason) in dropped {
+            let NewDelivery { bridge, topic, .. } = delivery;
+            counters.bridges.entry(bridge).or_default().drop_at_once(reason, &topic);
+            self.drop_log.record(bridge, reason, &topic, store.seq);
         }
         let rows = store.deliveries.into_iter().map(|delivery| (delivery, true));
         for (new, stored) in rows.chain(memory.into_iter().map(|delivery| (delivery, false))) {
             let bridge = new.bridge;
             touched.push(bridge);
+            if stored && evictions.is_stillborn(bridge, store.seq) {
+                counters.bridges.entry(bridge).or_default().drop_at_once(DropReason::Evicted, &new.topic);
+                self.drop_log.record(bridge, DropReason::Evicted, &new.topic, store.seq);
+                continue;
+            }
             let delivery = Delivery {
                 seq: store.seq,
                 topic: new.topic,
@@ -324,10 +460,8 @@ impl<C: Cache + 'static> Writer<C> {
             let Some(outlet) = self.outlets.get(&bridge) else { continue };
             // Counted before it can be taken, or a column would go below zero.
             columns.accept();
-            if outlet.ring.lock().push(delivery).is_err() {
-                columns.queued -= 1;
-                columns.accepted -= 1;
-                columns.drop_at_once(crate::bridge::delivery::DropReason::Qos0Offline);
+            if let Err(delivery) = outlet.ring.lock().push(delivery) {
+                columns.give_up(DropReason::Qos0Offline, &delivery.topic);
             }
         }
     }

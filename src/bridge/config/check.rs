@@ -2,7 +2,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{Bridge, Config, Synchronous, WhenFull};
+use super::{Bridge, Cache, Config, Forward, Synchronous, WhenFull};
 use crate::bridge::message::QoS;
 use crate::bridge::topic;
 use crate::bridge::units::format_duration;
@@ -33,9 +33,8 @@ pub(super) fn check(config: &Config, document: &Document) -> Result<(), YamlErro
         if cache.max_messages == 0 || cache.max_bytes == 0 {
             return wrong("cache", "max_messages and max_bytes must be at least 1".to_owned());
         }
-        if matches!(cache.when_full, WhenFull::DropOldest | WhenFull::Block) {
-            let what = "not available yet in this version: reject or drop_newest";
-            return wrong("cache.when_full", what.to_owned());
+        if cache.max_age.is_some_and(|max_age| max_age.is_zero()) {
+            return wrong("cache.max_age", "0 would drop every message: leave it out for no limit".to_owned());
         }
     }
     let mut names = HashSet::new();
@@ -132,6 +131,39 @@ fn mapping(filter: &str, name: Option<&str>, prefix: &str) -> Result<(), String>
     Ok(())
 }
 
+/// What a full cache does to messages, and to publishers of other bridges.
+fn overflow(config: &Config, cache: &Cache, warnings: &mut Vec<String>) {
+    let forwards = config.bridges.iter().flat_map(|bridge| {
+        let key = |forward: &Forward| format!("bridge {}: forward `{}`: when_full", bridge.name, forward.local);
+        bridge.forwards.iter().filter_map(move |forward| Some((key(forward), forward.when_full?)))
+    });
+    for (key, when_full) in std::iter::once(("cache.when_full".to_owned(), cache.when_full)).chain(forwards) {
+        match when_full {
+            WhenFull::DropNewest => {
+                warnings.push(format!("{key}: drop_newest: a full cache loses acknowledged messages"))
+            }
+            WhenFull::DropOldest => {
+                warnings.push(format!("{key}: drop_oldest: a full cache loses the oldest acknowledged messages"));
+            }
+            WhenFull::Block if config.bridges.len() > 1 => warnings.push(format!(
+                "{key}: block: one bridge whose queue is full stops publishers, whatever the other bridges do"
+            )),
+            WhenFull::Block | WhenFull::Reject => {}
+        }
+    }
+}
+
+/// A long time as a person says it: the two largest units.
+fn roughly(duration: Duration) -> String {
+    let secs = duration.as_secs();
+    match (secs / 86_400, secs / 3_600 % 24, secs / 60 % 60, secs % 60) {
+        (0, 0, 0, secs) => format!("{secs} s"),
+        (0, 0, minutes, secs) => format!("{minutes} min {secs} s"),
+        (0, hours, minutes, _) => format!("{hours} h {minutes} min"),
+        (days, hours, ..) => format!("{days} d {hours} h"),
+    }
+}
+
 /// What is allowed but costs a guarantee, in words, for `check` and the log.
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -141,15 +173,24 @@ pub fn warnings(config: &Config) -> Vec<String> {
                 "cache.synchronous: normal: the last acknowledged messages can be lost at a power loss".to_owned(),
             );
         }
-        if cache.when_full == WhenFull::DropNewest {
-            warnings.push("cache.when_full: drop_newest: a full cache loses acknowledged messages".to_owned());
-        }
+        overflow(config, cache, &mut warnings);
         if cache.max_age.is_some() {
             warnings.push("cache.max_age: an outage longer than this loses acknowledged messages".to_owned());
         }
     }
     for bridge in &config.bridges {
         let name = &bridge.name;
+        if let (Some(drain), Some(cache)) = (bridge.drain, &config.cache) {
+            let takes = Duration::from_secs_f64((cache.max_messages as f64 / drain.max_rate.per_second()).ceil());
+            warnings.push(format!(
+                "bridge {name}: drain.max_rate {}: a full cache of {} messages takes {} to drain if nothing else is \
+                 published meanwhile; where more than {} are published it never drains",
+                drain.max_rate,
+                cache.max_messages,
+                roughly(takes),
+                drain.max_rate,
+            ));
+        }
         let exactly_once = bridge.forwards.iter().any(|forward| forward.qos.is_none_or(|qos| qos == QoS::ExactlyOnce));
         if exactly_once && bridge.clean_start {
             warnings.push(format!(

@@ -12,7 +12,7 @@ pub use check::warnings;
 pub use secret::Secret;
 
 use super::message::QoS;
-use super::units;
+use super::units::{self, Rate};
 use super::yaml::{Document, YamlError};
 
 /// The whole file.
@@ -62,7 +62,7 @@ pub struct Cache {
     /// Bytes of topics, properties and payloads that each bridge may have waiting.
     #[serde(default = "one_gibibyte", deserialize_with = "units::size", serialize_with = "units::write_size")]
     pub max_bytes: u64,
-    /// A message that has not been sent once by then is dropped.
+    /// A message that has not been sent once by then is dropped, also while the link is down.
     #[serde(
         default,
         deserialize_with = "units::optional_duration",
@@ -70,7 +70,7 @@ pub struct Cache {
         skip_serializing_if = "Option::is_none"
     )]
     pub max_age: Option<Duration>,
-    /// What happens to a publish that no longer fits.
+    /// What happens to a publish that no longer fits, where its forward does not say otherwise.
     #[serde(default)]
     pub when_full: WhenFull,
     /// What happens at start when the file is corrupted or foreign.
@@ -105,9 +105,9 @@ pub enum WhenFull {
     Reject,
     /// It is acknowledged and dropped.
     DropNewest,
-    /// The oldest makes room.
+    /// The oldest of QoS 0 make room, then the oldest of all, never one in flight; where that is not enough: `reject`.
     DropOldest,
-    /// It waits.
+    /// Its acknowledgement waits until there is room, and its publisher is not read further; QoS 0 is dropped.
     Block,
 }
 
@@ -184,12 +184,24 @@ pub struct Bridge {
     /// Whether QoS 0 messages are cached while the link is down; otherwise they are dropped then, and counted.
     #[serde(default)]
     pub cache_qos0: bool,
+    /// How fast a backlog may reach the remote; absent: as fast as the window allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
     /// What goes to the remote; the first forward that matches a message applies.
     #[serde(default)]
     pub forwards: Vec<Forward>,
     /// What comes from the remote.
     #[serde(default)]
     pub subscriptions: Vec<Subscription>,
+}
+
+/// How fast a backlog may reach the remote. After a connect the rate begins at a tenth and doubles every second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// PUBLISHes, such as `500/s`.
+    #[serde(deserialize_with = "units::rate", serialize_with = "units::write_rate")]
+    pub max_rate: Rate,
 }
 
 /// Pauses between connection attempts: they double from `min` to `max`, each shortened by up to half at random.
@@ -232,6 +244,9 @@ pub struct Forward {
     /// RETAIN at the remote; absent: the message's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retain: Option<bool>,
+    /// What happens to a publish that no longer fits; absent: what `cache.when_full` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_full: Option<WhenFull>,
 }
 
 /// A remote -> local rule.

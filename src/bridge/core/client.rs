@@ -96,7 +96,8 @@ pub struct Client<R> {
     resubscribed: bool,
     writes: Vec<Write>,
     after: Vec<After>,
-    committing: VecDeque<Vec<After>>,
+    /// In the order in which it was given to be committed, which is the order of the answers.
+    committing: VecDeque<After>,
     out: Vec<u8>,
     effects: VecDeque<Effect>,
     closing: Option<(ReasonCode, String)>,
@@ -149,6 +150,11 @@ impl<R> Client<R> {
     /// Whether it is closed, all that was read from it is committed, and no effect is left to perform.
     pub fn is_finished(&self) -> bool {
         self.is_closed() && self.committing.is_empty() && self.writes.is_empty() && self.effects.is_empty()
+    }
+
+    /// Whether something that was read from it is neither committed nor refused.
+    pub fn awaits_commit(&self) -> bool {
+        !self.committing.is_empty()
     }
 
     /// Client Identifier; empty before CONNECT.
@@ -381,9 +387,11 @@ impl<R> Client<R> {
         Ok(())
     }
 
-    /// A commit has been made, or refused write by write; whether each store was the first of its message.
+    /// The next writes, in their order, have been committed or refused, be they one commit's or a part of it; whether
+    /// each store was the first of its message.
     pub fn handle_committed(&mut self, outcomes: &[Result<bool, ReasonCode>]) {
-        for (after, outcome) in self.committing.pop_front().unwrap_or_default().into_iter().zip(outcomes) {
+        for outcome in outcomes {
+            let Some(after) = self.committing.pop_front() else { return };
             match after {
                 After::Stored(ticket, message) => {
                     if *outcome == Ok(true) {
@@ -414,7 +422,7 @@ impl<R> Client<R> {
             self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
         }
         if !self.writes.is_empty() {
-            self.committing.push_back(std::mem::take(&mut self.after));
+            self.committing.extend(self.after.drain(..));
             self.effects.push_back(Effect::Commit(std::mem::take(&mut self.writes)));
         }
         if !matches!(self.state, State::Open) {

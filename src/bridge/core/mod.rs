@@ -3,7 +3,10 @@
 pub mod admission;
 pub mod backoff;
 pub mod client;
+pub mod drop_log;
+pub mod eviction;
 pub mod forwarder;
+pub mod governor;
 pub mod intake;
 pub mod outgoing;
 pub mod packet_ids;

@@ -3,7 +3,7 @@
 //! The cache's writer puts in what it has just committed, in order, as long as there is room. From the first delivery
 //! that finds none the ring is *spilled*: nothing more is put in until the rows behind it have been read back, page by
 //! page, up to the last. So the order is that of arrival whether a message was cached for a second or for a week.
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use crate::bridge::delivery::{Delivery, Seq};
 
@@ -22,6 +22,10 @@ pub struct Ring {
     last: Seq,
     /// Rows that the forwarder has held since before the start.
     held: HashSet<Seq>,
+    /// The same, as long as they are not below `taken`.
+    restored: BTreeSet<Seq>,
+    /// Whatever is not above this has left the ring: deliveries are taken in order.
+    taken: Seq,
     link_up: bool,
 }
 
@@ -39,6 +43,7 @@ pub enum Near {
 impl Ring {
     /// A ring that knows nothing yet: all rows but those `held` by the forwarder are to be read.
     pub fn new(max_messages: usize, max_bytes: usize, held: impl IntoIterator<Item = Seq>) -> Self {
+        let restored: BTreeSet<Seq> = held.into_iter().collect();
         Self {
             deliveries: VecDeque::new(),
             bytes: 0,
@@ -48,7 +53,9 @@ impl Ring {
             reading: false,
             missed: false,
             last: Seq::default(),
-            held: held.into_iter().collect(),
+            held: restored.iter().copied().collect(),
+            restored,
+            taken: Seq::default(),
             link_up: false,
         }
     }
@@ -103,7 +110,36 @@ impl Ring {
     pub fn take(&mut self) -> Option<Delivery> {
         let delivery = self.deliveries.pop_front()?;
         self.bytes -= delivery.message.size();
+        self.taken = delivery.seq;
+        while self.restored.first().is_some_and(|first| *first <= self.taken) {
+            self.restored.pop_first();
+        }
         Some(delivery)
+    }
+
+    /// No delivery up to this one is free to be given up.
+    pub fn taken(&self) -> Seq {
+        self.taken
+    }
+
+    /// Whether the forwarder has not taken this row, in this process or before it.
+    pub fn is_free(&self, seq: Seq) -> bool {
+        seq > self.taken && !self.restored.contains(&seq)
+    }
+
+    /// Takes a row away from the forwarder, which will never see it; false where the forwarder has it. What is claimed
+    /// is not put back: what stood behind it may have been taken since.
+    pub fn claim(&mut self, seq: Seq) -> bool {
+        if !self.is_free(seq) {
+            return false;
+        }
+        // One that is not here waits in the cache, and is read back only by whoever claims.
+        if let Ok(position) = self.deliveries.binary_search_by_key(&seq, |delivery| delivery.seq)
+            && let Some(delivery) = self.deliveries.remove(position)
+        {
+            self.bytes -= delivery.message.size();
+        }
+        true
     }
 
     /// Deliveries in the ring that are not rows of the cache.
@@ -238,6 +274,19 @@ mod tests {
         }
         assert!(!ring.takes_volatile());
         assert!(ring.push(Delivery { stored: false, ..delivery(4) }).is_err());
+    }
+
+    #[test]
+    fn what_is_claimed_is_never_taken_and_what_is_taken_never_claimed() {
+        let mut ring = Ring::new(3, 1000, [Seq(3)]);
+        ring.refill(vec![delivery(1), delivery(2), delivery(3), delivery(4)], false);
+        assert!(ring.take().is_some());
+        assert!(!ring.claim(Seq(1)), "the forwarder has it");
+        assert!(!ring.claim(Seq(3)), "the forwarder has had it since before the start");
+        assert!(ring.claim(Seq(2)), "near");
+        assert!(ring.claim(Seq(9)), "still in the cache");
+        assert_eq!((taken(&mut ring), ring.bytes), (vec![4], 0));
+        assert!(!ring.claim(Seq(3)) && ring.restored.is_empty());
     }
 
     #[test]

@@ -34,6 +34,7 @@ impl Routes {
                 topic: renamed(&message.topic, forward.remote.as_deref(), &forward.prefix),
                 qos: forward.qos.unwrap_or(message.qos),
                 retain: forward.retain.unwrap_or(message.retain),
+                when_full: forward.when_full,
             });
         }
         deliveries
@@ -62,7 +63,7 @@ mod tests {
 
     fn forward(local: &str, remote: Option<&str>, prefix: &str, qos: Option<QoS>) -> Forward {
         let remote = remote.map(str::to_owned);
-        Forward { local: local.into(), remote, prefix: prefix.into(), qos, retain: None }
+        Forward { local: local.into(), remote, prefix: prefix.into(), qos, retain: None, when_full: None }
     }
 
     fn routes(forwards: Vec<Forward>) -> Routes {

@@ -38,6 +38,8 @@ impl RemoteLeg {
                 warn!("bridge {name}: message {} on `{topic}` set aside, the remote refuses it: {reason}", seq.0);
             }
             Notice::Dropped { seq, topic, reason } => {
+                let mut counters = self.counters.lock();
+                counters.bridges.entry(self.bridge).or_default().dropped_topics.count(*reason, topic);
                 warn!("bridge {name}: message {} on `{topic}` dropped: {}", seq.0, reason.label());
             }
             Notice::Unrequested { topic } => debug!("bridge {name}: no subscription asks for `{topic}`"),

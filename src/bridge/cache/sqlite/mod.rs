@@ -4,8 +4,10 @@ mod insert;
 mod open;
 mod removal;
 mod schema;
+mod shrink;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,7 +22,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{Applied, Cache, CacheError, Page, Usage};
 use crate::bridge::config::{OnCorruption, Synchronous};
 use crate::bridge::core::forwarder::Restored;
-use crate::bridge::delivery::{BridgeId, Delivery, Held, HeldPhase, Origin, Seq, Session, Time, Write};
+use crate::bridge::delivery::{BridgeId, Delivery, Held, HeldPhase, Kind, Origin, Seq, Session, Time, Waiting, Write};
 use crate::bridge::message::{Message, Properties, QoS};
 use crate::bridge::wire::Subscription;
 use apply::{Changes, apply_all, key};
@@ -33,6 +35,8 @@ pub struct Sqlite {
     usage: HashMap<BridgeId, Usage>,
     /// Which file it is, whatever its name; `None`: there is none.
     identity: Option<(u64, u64)>,
+    /// It has been made smaller since the last checkpoint.
+    shrinking: bool,
     _lock: File,
 }
 
@@ -49,8 +53,14 @@ impl Sqlite {
     pub fn open(path: &Path, synchronous: Synchronous) -> Result<Self, CacheError> {
         let (connection, lock) = open::open(path, synchronous)?;
         connection.set_prepared_statement_cache_capacity(32);
-        let mut cache =
-            Self { connection, path: path.to_owned(), usage: HashMap::new(), identity: identity(path), _lock: lock };
+        let mut cache = Self {
+            connection,
+            path: path.to_owned(),
+            usage: HashMap::new(),
+            identity: identity(path),
+            shrinking: false,
+            _lock: lock,
+        };
         cache.load_usage().map_err(|error| open::classify(path, error))?;
         Ok(cache)
     }
@@ -183,6 +193,17 @@ impl Cache for Sqlite {
             page.deliveries.push(delivery);
         }
         Ok(page)
+    }
+
+    fn waiting(&mut self, bridge: BridgeId, kind: Kind, after: Seq, limit: usize) -> Result<Vec<Waiting>, CacheError> {
+        waiting::read(&self.connection, bridge, kind, after, limit).map_err(|error| open::classify(&self.path, error))
+    }
+
+    fn shrink(&mut self) -> Result<bool, CacheError> {
+        if identity(&self.path) != self.identity {
+            return Err(CacheError::Gone { path: self.path.clone() });
+        }
+        shrink::step(&self.connection, &mut self.shrinking).map_err(|error| open::classify(&self.path, error))
     }
 
     fn usage(&self, bridge: BridgeId) -> Usage {

@@ -68,6 +68,8 @@ fn prepare(path: &Path, synchronous: Synchronous, fresh: bool) -> Result<Connect
     configure(&connection, synchronous).map_err(|error| reclassify(path, error))?;
     if fresh {
         schema::create(&connection).map_err(|error| classify(path, error))?;
+    } else {
+        schema::complete(&connection).map_err(|error| classify(path, error))?;
     }
     Ok(connection)
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::bridge::delivery::{NewDelivery, Outcome, Progress, Store};
+use crate::bridge::delivery::{Kind, NewDelivery, Outcome, Progress, Store};
 
 mod refusals;
 
@@ -71,7 +71,13 @@ fn store(seq: i64, bridge: BridgeId, size: usize) -> Write {
 
 fn store_for(bridges: &[BridgeId], seq: i64, size: usize) -> Write {
     let message = Arc::new(Message::new("t", vec![seq as u8; size], QoS::ExactlyOnce));
-    let to = |&bridge| NewDelivery { bridge, topic: message.topic.clone(), qos: message.qos, retain: false };
+    let to = |&bridge| NewDelivery {
+        bridge,
+        topic: message.topic.clone(),
+        qos: message.qos,
+        retain: false,
+        when_full: None,
+    };
     let (deliveries, received_at) = (bridges.iter().map(to).collect(), Duration::from_secs(1));
     Write::Store(Box::new(Store { seq: Seq(seq), message, received_at, deliveries, received_id: None }))
 }
@@ -206,6 +212,74 @@ fn removing_messages_scans_nothing_and_prepares_nothing_anew() {
         assert_eq!(statement.get_status(RePrepare), 0, "{sql}");
         assert_eq!(statement.get_status(FullscanStep), 0, "{sql}");
     }
+}
+
+#[test]
+fn what_is_evicted_is_found_in_as_many_steps_however_many_wait() {
+    let directory = Directory::new();
+    drop(directory.open());
+    let connection = Connection::open(directory.path()).unwrap();
+    // A file of an earlier build is given the index when it is opened.
+    connection.execute_batch("DROP INDEX delivery_qos0").unwrap();
+    drop(connection);
+    let cache = directory.open();
+    let plan = |kind| {
+        let sql = format!("EXPLAIN QUERY PLAN {}", waiting::sql(kind));
+        let mut statement = cache.connection.prepare(&sql).unwrap();
+        let steps = statement.query_map(params![1, 1, 1], |row| row.get(3)).unwrap();
+        steps.collect::<rusqlite::Result<Vec<String>>>().unwrap()
+    };
+    let message = "SEARCH m USING INTEGER PRIMARY KEY (rowid=?)";
+    let qos0 = "SEARCH d USING COVERING INDEX delivery_qos0 (bridge=? AND seq>?)";
+    let steps = plan(Kind::AtMostOnce);
+    assert!(steps[0].starts_with(&qos0.replace("COVERING ", "")) || steps[0].starts_with(qos0), "{steps:?}");
+    assert_eq!(steps[1..], [message]);
+    for kind in [Kind::Acknowledged, Kind::Any] {
+        assert_eq!(plan(kind), ["SEARCH d USING PRIMARY KEY (bridge=? AND seq>?)", message]);
+    }
+}
+
+/// Fills with so many messages of 200 bytes, as the writer does: in batches.
+fn fill_and_drain(cache: &mut Sqlite, messages: i64) {
+    let (bridge, _) = cache.bridge("one").unwrap();
+    let batches: Vec<Vec<i64>> = (1..=messages).collect::<Vec<_>>().chunks(1000).map(<[i64]>::to_vec).collect();
+    for batch in &batches {
+        cache.apply(&batch.iter().map(|seq| store(*seq, bridge, 200)).collect::<Vec<_>>()).unwrap();
+    }
+    let step = Progress::Removed(crate::bridge::delivery::Outcome::Delivered);
+    for batch in &batches {
+        let removed: Vec<Write> = batch.iter().map(|seq| Write::Progress { bridge, seq: Seq(*seq), step }).collect();
+        cache.apply(&removed).unwrap();
+    }
+}
+
+#[test]
+fn the_space_of_what_has_drained_returns_to_the_file_system_in_small_steps() {
+    let directory = Directory::new();
+    let mut cache = directory.open();
+    fill_and_drain(&mut cache, 100_000);
+    let size = || std::fs::metadata(directory.path()).unwrap().len();
+    let full = size();
+    assert!(full > 20 << 20, "{full}");
+    let mut steps = Vec::new();
+    loop {
+        let begun = std::time::Instant::now();
+        let more = cache.shrink().unwrap();
+        steps.push(begun.elapsed());
+        if !more {
+            break;
+        }
+    }
+    let kept = size();
+    assert!(kept < 2 << 20, "{kept} of {full}");
+    assert_eq!(std::fs::metadata(open::beside(&directory.path(), "-wal")).unwrap().len(), 0);
+    steps.sort_unstable();
+    let (last, median) = (steps.len() - 1, steps[steps.len() / 2]);
+    eprintln!("{full} to {kept} bytes in {} steps, median {median:?}, longest {:?}", last + 1, steps[last]);
+    assert!(last > 50, "one step would be a stall");
+    // Generous: a disk that others use; the figures are above.
+    assert!(median < Duration::from_millis(50), "{median:?}");
+    assert!(!cache.shrink().unwrap(), "nothing is left to do");
 }
 
 #[test]

@@ -89,7 +89,8 @@ impl LockStep {
                     .collect();
                 let seq = self.next;
                 self.next += 1;
-                let mut message = Message::new("topic", vec![size; size.into()], QoS::ExactlyOnce);
+                let qos = QoS::try_from(size % 3).unwrap();
+                let mut message = Message::new("topic", vec![size; size.into()], qos);
                 message.properties = Properties { message_expiry: expiry, other: Bytes::from(vec![size; 3]) };
                 let received_id = received_id.map(|(origin, packet_id)| (self.origin(origin), packet_id));
                 Write::Store(Box::new(Store { received_id, ..store_message(seq, &to, message) }))
@@ -145,6 +146,10 @@ impl LockStep {
             for (after, messages, bytes) in [(0, 1000, usize::MAX), (self.next / 2, 3, 400)] {
                 let page = |cache: &mut dyn Cache| cache.page(bridge, Seq(after), messages, bytes).unwrap();
                 assert_eq!(page(memory), page(sqlite.cache()));
+            }
+            for kind in [Kind::AtMostOnce, Kind::Acknowledged, Kind::Any] {
+                let waiting = |cache: &mut dyn Cache| cache.waiting(bridge, kind, Seq(self.next / 3), 5).unwrap();
+                assert_eq!(waiting(memory), waiting(sqlite.cache()));
             }
             let restored = |cache: &mut dyn Cache| {
                 let (id, restored) = cache.bridge(name).unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{error, info};
 
-use super::{Part, Pending, RETRY, Request, Writer};
+use super::{Evictions, Part, Pending, RETRY, Request, Writer};
 use crate::bridge::cache::{Applied, Cache, CacheError};
 use crate::bridge::delivery::Write;
 use crate::bridge::wire::ReasonCode;
@@ -20,12 +20,15 @@ impl<C: Cache + 'static> Writer<C> {
     /// else's refusal meanwhile.
     pub(super) fn apply(&mut self, parts: &mut Vec<Part>, pending: &mut Pending) -> Vec<Applied> {
         loop {
-            let writes: Vec<&Write> = wanted(parts).collect();
+            let Evictions { before, after, .. } = &pending.evictions;
+            let writes: Vec<&Write> = before.iter().chain(wanted(parts)).chain(after).collect();
             if writes.is_empty() {
                 return Vec::new();
             }
             match self.cache.apply_each(&writes) {
-                Ok(applied) => {
+                Ok(mut applied) => {
+                    applied.drain(..before.len());
+                    applied.truncate(applied.len() - after.len());
                     // What changes nothing succeeds on a full disk as well.
                     if writes.iter().any(|write| write.changes_something()) {
                         self.recovered();
@@ -33,7 +36,7 @@ impl<C: Cache + 'static> Writer<C> {
                     self.counters.lock().commits += 1;
                     return applied;
                 }
-                Err(error) if is_invariant(&error) => return self.apply_one_by_one(parts, &error),
+                Err(error) if is_invariant(&error) => return self.apply_one_by_one(parts, &pending.evictions, &error),
                 Err(error) => self.failed(&error),
             }
             std::thread::sleep(RETRY);
@@ -55,15 +58,14 @@ impl<C: Cache + 'static> Writer<C> {
                     *refused = Some(ReasonCode::UNSPECIFIED_ERROR);
                     let size = store.message.size() as u64;
                     for delivery in &store.deliveries {
-                        let (messages, bytes) = pending.entry(delivery.bridge).or_default();
-                        (*messages, *bytes) = (messages.saturating_sub(1), bytes.saturating_sub(size));
+                        pending.grow(delivery.bridge, -1, size);
                     }
                 }
             }
             // Answers are told apart by their order alone.
             let is_first = !waiting.iter().any(|earlier| earlier.answer.same_channel(&part.answer));
             if is_first && part.refused.iter().all(Option::is_some) {
-                self.settle(vec![part], Vec::new());
+                self.settle(vec![part], Vec::new(), &Pending::default());
             } else {
                 waiting.push(part);
             }
@@ -75,10 +77,11 @@ impl<C: Cache + 'static> Writer<C> {
     fn take_in_meanwhile(&mut self, parts: &mut Vec<Part>, pending: &mut Pending) {
         while let Ok(request) = self.requests.try_recv() {
             match request {
-                Request::Write { writes, answer } => {
-                    let part = self.part(writes, answer, pending);
-                    parts.push(part);
+                Request::Write { writes, answer, may_wait } => {
+                    self.take_in(writes, answer, may_wait, parts, pending);
                 }
+                Request::Release { answer } => parts.extend(self.release(&answer)),
+                Request::Chores => {}
                 Request::Open { answer, .. } => {
                     // A client that has gone meanwhile needs no answer.
                     let _ = answer.send(Err(ReasonCode::SERVER_UNAVAILABLE));
@@ -90,8 +93,9 @@ impl<C: Cache + 'static> Writer<C> {
     }
 
     /// A write that breaks an invariant must not stop the others for ever; a message that cannot be stored is refused.
-    fn apply_one_by_one(&mut self, parts: &mut [Part], error: &CacheError) -> Vec<Applied> {
+    fn apply_one_by_one(&mut self, parts: &mut [Part], evictions: &Evictions, error: &CacheError) -> Vec<Applied> {
         error!("an invariant of the cache is broken, writing one by one: {error}");
+        self.apply_evictions(&evictions.before);
         let mut applied = Vec::new();
         for part in parts {
             for ((write, _), refused) in part.writes.iter().zip(&mut part.refused) {
@@ -119,7 +123,21 @@ impl<C: Cache + 'static> Writer<C> {
                 }
             }
         }
+        self.apply_evictions(&evictions.after);
         applied
+    }
+
+    /// They break no invariant, so only the disk can keep them from being written.
+    fn apply_evictions(&mut self, evictions: &[Write]) {
+        while let Err(error) = self.cache.apply(evictions) {
+            if is_invariant(&error) {
+                error!("left out {evictions:?}: {error}");
+                self.counters.lock().invariant_violations += 1;
+                return;
+            }
+            self.failed(&error);
+            std::thread::sleep(RETRY);
+        }
     }
 
     pub(super) fn failed(&mut self, error: &CacheError) {

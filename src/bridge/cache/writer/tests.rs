@@ -4,10 +4,11 @@ use std::time::Instant;
 use super::super::Page;
 use super::super::memory::Memory;
 use super::*;
-use crate::bridge::config::WhenFull;
 use crate::bridge::core::forwarder::Restored;
-use crate::bridge::delivery::{Outcome, Session, Time};
+use crate::bridge::delivery::{Kind, Outcome, Session, Time, Waiting};
 use crate::bridge::message::{Message, QoS};
+
+mod bounded;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -29,6 +30,9 @@ impl Cache for Fragile {
     }
     fn page(&mut self, of: BridgeId, after: Seq, messages: usize, bytes: usize) -> Result<Page, CacheError> {
         self.cache.page(of, after, messages, bytes)
+    }
+    fn waiting(&mut self, of: BridgeId, kind: Kind, after: Seq, limit: usize) -> Result<Vec<Waiting>, CacheError> {
+        self.cache.waiting(of, kind, after, limit)
     }
     fn usage(&self, bridge: BridgeId) -> Usage {
         self.cache.usage(bridge)
@@ -61,20 +65,20 @@ fn a_full_disk_refuses_in_time_whatever_else_waits_and_is_red_until_it_has_room(
     let mut cache = Fragile { cache: Memory::default(), full: full.clone() };
     let (bridge, _) = cache.bridge("one").unwrap();
     let ring = SharedRing::new(Ring::new(10, 1000, []));
-    let limits = Limits { max_messages: 1, max_bytes: 1000, when_full: WhenFull::Reject, cache_qos0: false };
+    let limits = Limits { max_messages: 1, max_bytes: 1000, ..Limits::NONE };
     let (counters, clock) = (Shared::default(), Clock::start(Duration::ZERO));
     let outlets = HashMap::from([(bridge, Outlet { limits, ring })]);
     let (writer, requests) = Writer::new(cache, outlets, counters.clone(), clock).unwrap();
     let thread = std::thread::spawn(move || writer.run());
     let write = |writes: Vec<Write>| {
         let (answer, answers) = mpsc::unbounded_channel();
-        requests.blocking_send(Request::Write { writes, answer }).unwrap();
+        requests.blocking_send(Request::Write { writes, answer, may_wait: true }).unwrap();
         answers
     };
     // Held for long already.
     let store = || {
         let message = Arc::new(Message::new("t", "x", QoS::AtLeastOnce));
-        let to = NewDelivery { bridge, topic: message.topic.clone(), qos: message.qos, retain: false };
+        let to = NewDelivery { bridge, topic: message.topic.clone(), qos: message.qos, retain: false, when_full: None };
         let (seq, received_at) = (Seq::default(), Duration::ZERO);
         Write::Store(Box::new(Store { seq, message, received_at, deliveries: vec![to], received_id: None }))
     };

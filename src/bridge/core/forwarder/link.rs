@@ -180,6 +180,9 @@ impl Forwarder {
             subscribing: HashMap::new(),
         });
         self.statistics.connections += 1;
+        if let Some(governor) = &mut self.governor {
+            governor.handle_connected(now);
+        }
         let resumed = self.window.len() + self.head.len();
         self.log(Notice::Connected { session_present: connack.session_present, resumed });
         if let Some(granted) = connack.session_expiry.filter(|granted| u64::from(*granted) < asked) {

@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::Backoff;
+use super::governor::Governor;
 use super::intake::{Intake, Ticket};
 use super::packet_ids::PacketIds;
 use super::ring::{Near, Ring};
@@ -171,6 +172,10 @@ pub struct Forwarder {
     settings: Settings,
     state: State,
     backoff: Backoff,
+    /// `None`: as fast as the window allows.
+    governor: Option<Governor>,
+    /// The governor holds back what could be sent, until then.
+    governed: Option<Time>,
     /// The remote has a session of ours.
     has_state: bool,
     /// That is committed. Before, nothing is subscribed: a start that knew of no session would wipe what it has queued.
@@ -256,6 +261,8 @@ impl Forwarder {
         Self {
             state: State::Waiting(now),
             backoff: Backoff::new(config.reconnect.min, config.reconnect.max, settings.seed),
+            governor: config.drain.map(|drain| Governor::new(drain.max_rate.interval())),
+            governed: None,
             has_state,
             established: has_state,
             ids,
@@ -349,7 +356,8 @@ impl Forwarder {
             State::Connecting | State::Stopped => None,
         };
         let again = self.again.front().map(|(due, _)| *due).filter(|_| self.is_connected());
-        [state, again, self.commit_at].into_iter().flatten().min()
+        let governed = self.governed.filter(|_| self.is_connected());
+        [state, again, governed, self.commit_at].into_iter().flatten().min()
     }
 
     /// Does what has become due or possible: timers, sending from the head and the ring, commits.

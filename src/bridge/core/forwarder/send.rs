@@ -9,6 +9,15 @@ const CLOSES_BEFORE_ALONE: u32 = 3;
 /// Such closes after which it is quarantined: a remote that is restarted while the message is alone is no refusal.
 const CLOSES_BEFORE_QUARANTINE: u32 = CLOSES_BEFORE_ALONE + 3;
 
+/// What is next.
+#[derive(Debug, Clone, Copy)]
+enum Turn {
+    /// One that has been in flight.
+    Head(Seq),
+    /// The first of the ring.
+    Ring,
+}
+
 impl Forwarder {
     /// Sends in order of sequence as far as the window and the socket allow.
     pub(super) fn send_what_waits(&mut self, ring: &mut Ring, now: Time) {
@@ -17,12 +26,17 @@ impl Forwarder {
                 self.head.insert(entry.delivery.seq, entry);
             }
         }
+        self.governed = None;
         loop {
             self.flush_outbox(now);
             if self.out.len() >= HIGH_WATER || self.outbox.len() >= OUTBOX {
                 return;
             }
-            let Some(entry) = self.next(ring) else { return };
+            let Some(turn) = self.turn(ring) else { return };
+            if !self.may_go(now) {
+                return;
+            }
+            let Some(entry) = self.take(turn, ring) else { return };
             if let Some(entry) = self.start(entry, now) {
                 // All Packet Identifiers wait for commits, and so does this.
                 self.head.insert(entry.delivery.seq, entry);
@@ -31,8 +45,23 @@ impl Forwarder {
         }
     }
 
-    /// Takes what is next, if there is room for it in the window.
-    fn next(&mut self, ring: &mut Ring) -> Option<InFlight> {
+    /// It will be sent on this connection; the governor counts no drops.
+    fn line_up(&mut self, out: Out, now: Time) {
+        if let Some(governor) = &mut self.governor {
+            governor.handle_sent(now);
+        }
+        self.outbox.push_back(out);
+    }
+
+    /// Asks the governor; where it is not time yet, that is remembered for [`deadline`](Self::deadline).
+    fn may_go(&mut self, now: Time) -> bool {
+        let next = self.governor.as_ref().map(Governor::next);
+        self.governed = next.filter(|next| *next > now);
+        self.governed.is_none()
+    }
+
+    /// Whose turn it is, if there is room for it in the window.
+    fn turn(&mut self, ring: &Ring) -> Option<Turn> {
         if self.retiring.values().any(|(_, why)| matches!(why, Retiring::Lowered)) {
             // It is sent again at once, and may not have left before: nothing younger overtakes it.
             return None;
@@ -45,11 +74,24 @@ impl Forwarder {
             (Some(_), Near::Unread) | (None, Near::Unread | Near::Nothing) => false,
             (None, Near::Delivery(_)) => false,
         };
-        if !self.has_room(if from_head { first } else { None }) {
+        if first.is_none() && ring.near() == Near::Nothing {
+            if let Some(governor) = &mut self.governor {
+                governor.handle_drained();
+            }
             return None;
         }
-        if from_head {
-            return first.and_then(|seq| self.head.remove(&seq));
+        let candidate = if from_head { first } else { None };
+        let turn = match (candidate, ring.near()) {
+            (Some(seq), _) => Turn::Head(seq),
+            (None, Near::Delivery(_)) => Turn::Ring,
+            (None, Near::Unread | Near::Nothing) => return None,
+        };
+        self.has_room(candidate).then_some(turn)
+    }
+
+    fn take(&mut self, turn: Turn, ring: &mut Ring) -> Option<InFlight> {
+        if let Turn::Head(seq) = turn {
+            return self.head.remove(&seq);
         }
         let delivery = ring.take()?;
         self.taken += 1;
@@ -106,7 +148,7 @@ impl Forwarder {
         }
         let seq = entry.delivery.seq;
         if entry.qos == QoS::AtMostOnce {
-            self.outbox.push_back(Out::AtMostOnce(entry));
+            self.line_up(Out::AtMostOnce(entry), now);
             return None;
         }
         if entry.packet_id == 0 {
@@ -117,7 +159,7 @@ impl Forwarder {
                 self.progress(seq, Progress::Sent { packet_id }, After::Recorded { seq, packet_id }, now);
             }
         }
-        self.outbox.push_back(Out::Acknowledged(entry.packet_id));
+        self.line_up(Out::Acknowledged(entry.packet_id), now);
         self.window.insert(entry.packet_id, entry);
         None
     }

@@ -37,6 +37,7 @@ fn config() -> config::Bridge {
         reconnect: Reconnect { min: SECOND, max: SECOND * 2 },
         window: 10,
         cache_qos0: false,
+        drain: None,
         forwards: Vec::new(),
         subscriptions: Vec::new(),
     }

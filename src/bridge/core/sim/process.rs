@@ -78,6 +78,7 @@ fn config(plan: &Plan) -> config::Bridge {
         reconnect: config::Reconnect::default(),
         window: plan.window,
         cache_qos0: plan.cache_qos0,
+        drain: None,
         forwards: Vec::new(),
         subscriptions: vec![config::Subscription {
             remote: "from/remote".into(),

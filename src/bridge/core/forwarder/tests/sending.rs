@@ -147,3 +147,43 @@ fn inbound_qos_2_is_delivered_once_across_a_reconnect() {
     assert_eq!(story.say(Packet::Pubrel(Ack::success(5))), [], "before it is forgotten");
     assert_eq!(story.commit().1, [Packet::Pubcomp(Ack::success(5))]);
 }
+
+#[test]
+fn a_backlog_reaches_the_remote_at_its_rate_and_live_messages_at_once() {
+    let drain = Some(config::Drain { max_rate: crate::bridge::units::parse_rate("10/s").unwrap() });
+    let mut story = Story::new(Version::V5, config::Bridge { drain, window: 100, ..config() }, known());
+    for seq in 1..=22 {
+        story.ring.push(delivery(seq, QoS::AtMostOnce)).unwrap();
+    }
+    let mut sent: Vec<(u64, u8)> = Vec::new();
+    let mut packets = story.connect(connack(true));
+    let begun = story.now;
+    while sent.len() < 22 {
+        sent.extend(published(&packets).into_iter().map(|(seq, ..)| ((story.now - begun).as_millis() as u64, seq)));
+        let deadline = story.forwarder.deadline().unwrap();
+        packets = story.later(deadline.saturating_sub(story.now));
+    }
+    assert!(sent.is_sorted(), "order holds: {sent:?}");
+    // One a second, two, four, eight, then ten.
+    let within = |second: u64| sent.iter().filter(|(at, _)| at / 1000 == second).count();
+    assert_eq!([within(0), within(1), within(2), within(3)], [1, 2, 4, 8]);
+    assert!((6..=7).contains(&within(4)), "{sent:?}");
+    // The queue is empty, so nothing is held back, nor does anybody wake up for it.
+    story.later(SECOND);
+    assert_eq!(story.forwarder.governed, None);
+    let live = story.push(delivery(30, QoS::AtMostOnce));
+    assert_eq!(published(&live).len(), 1);
+}
+
+#[test]
+fn a_full_window_is_not_the_governors_to_wake_for() {
+    let drain = Some(config::Drain { max_rate: crate::bridge::units::parse_rate("1000/s").unwrap() });
+    let mut story = Story::new(Version::V5, config::Bridge { drain, window: 1, ..config() }, known());
+    story.ring.push(delivery(1, QoS::AtLeastOnce)).unwrap();
+    story.ring.push(delivery(2, QoS::AtLeastOnce)).unwrap();
+    assert_eq!(published(&story.connect(connack(true))).len(), 1);
+    assert_eq!(story.forwarder.governed, None);
+    assert_eq!(published(&story.say(Packet::Puback(Ack::success(1)))), [], "its time has not come");
+    assert!(story.forwarder.governed.is_some_and(|until| until > story.now));
+    assert_eq!(published(&story.later(SECOND)).len(), 1);
+}

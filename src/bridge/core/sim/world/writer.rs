@@ -38,7 +38,13 @@ impl World {
             Job::Store(id) => {
                 self.seq.0 += 1;
                 let message = self.message(*id);
-                let to = NewDelivery { bridge, topic: message.topic.clone(), qos: message.qos, retain: false };
+                let to = NewDelivery {
+                    bridge,
+                    topic: message.topic.clone(),
+                    qos: message.qos,
+                    retain: false,
+                    when_full: None,
+                };
                 let store =
                     Store { seq: self.seq, message, received_at: self.now, deliveries: vec![to], received_id: None };
                 self.ledger.accepted(*id, self.seq, true, self.now);
