@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::schema;
 use crate::bridge::cache::CacheError;
 use crate::bridge::config::Synchronous;
+use crate::bridge::crash;
 
 /// Files up to this size are checked page by page at start; larger ones by `cache verify`, since a start must not take
 /// longer the more has been cached.
@@ -46,10 +47,12 @@ fn prepare(path: &Path, synchronous: Synchronous, fresh: bool) -> Result<Connect
     if fresh {
         // Only the owner may read what was published; WAL and shared memory inherit it.
         OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(unusable)?;
+        crash::point("file_created");
     }
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|error| classify(path, error))?;
     configure(&connection, synchronous).map_err(|error| reclassify(path, error))?;
+    crash::point("cache_configured");
     if fresh {
         schema::create(&connection).map_err(|error| classify(path, error))?;
     }
