@@ -164,9 +164,9 @@ impl Bridge {
     pub fn metric(&self, name: &str) -> u64 {
         let text = self.page("/metrics");
         let named = |line: &&str| {
-            line.strip_prefix("mqtt_bridge_").and_then(|rest| rest.strip_prefix(name)).is_some_and(|rest| {
-                rest.starts_with(['{', ' '])
-            })
+            line.strip_prefix("mqtt_bridge_")
+                .and_then(|rest| rest.strip_prefix(name))
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
         };
         let samples: Vec<&str> = text.lines().filter(named).collect();
         assert!(!samples.is_empty(), "no {name} in\n{text}");

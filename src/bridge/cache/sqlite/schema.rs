@@ -89,7 +89,6 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
 pub(super) fn create_in_wal(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(SCHEMA)?;
     crash::point("schema_uncommitted");
-    connection.execute_batch(&format!(
-        "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
-    ))
+    connection
+        .execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"))
 }
