@@ -16,7 +16,7 @@ impl Mosquitto {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let file = folder.join("mosquitto.conf");
         let text = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\nlog_dest stderr\nsys_interval 0\nmax_queued_messages 0\n\
+            "listener {} 127.0.0.1\nallow_anonymous true\nuser root\nlog_dest stderr\nsys_interval 0\nmax_queued_messages 0\n\
              max_queued_bytes 0\nmax_inflight_messages 0\nset_tcp_nodelay true\n{persistence}\n",
             address.port()
         );

@@ -30,6 +30,8 @@ pub struct Orders {
     pub cycle: AtomicU32,
     /// Acknowledgements so far.
     pub acknowledged: AtomicU64,
+    /// Topic and number of what is acknowledged, in order.
+    accepted: Mutex<Vec<(String, usize)>>,
 }
 
 impl Orders {
@@ -69,7 +71,13 @@ impl Orders {
         }
     }
 
-    fn count(&self) {
+    /// What is acknowledged by now.
+    pub fn accepted(&self) -> Vec<(String, usize)> {
+        self.accepted.lock().unwrap().clone()
+    }
+
+    fn count(&self, topic: &str, number: usize) {
+        self.accepted.lock().unwrap().push((topic.to_owned(), number));
         self.acknowledged.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_all();
     }
@@ -172,7 +180,7 @@ impl Publisher {
         let of = &mut self.said.acknowledged[entry.qos as usize - 1][entry.number];
         if of.is_none() {
             *of = Some(self.orders.cycle.load(Ordering::Relaxed));
-            self.orders.count();
+            self.orders.count(&entry.message.topic, entry.number);
         }
     }
 

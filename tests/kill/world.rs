@@ -104,9 +104,9 @@ impl World {
     }
 
     /// Everything heals, whatever is unfinished is finished; what the publishers say.
-    pub fn settle(&mut self) -> (Bridge, Vec<Said>) {
+    pub fn settle(&mut self, running: Option<Bridge>) -> (Bridge, Vec<Said>) {
         self.relay.set(Mode::Whole);
-        let bridge = self.start(None).unwrap();
+        let bridge = running.or_else(|| self.start(None)).unwrap();
         self.orders.stop();
         let said = self.publishers.drain(..).map(|publisher| publisher.join().unwrap()).collect();
         let until = Instant::now() + DRAIN;
@@ -118,8 +118,9 @@ impl World {
         (bridge, said)
     }
 
-    pub fn judge(mut self) -> Verdict {
-        let (bridge, said) = self.settle();
+    /// What arrived, after the bridge that runs, or another, has sent all.
+    pub fn judge(mut self, running: Option<Bridge>) -> Verdict {
+        let (bridge, said) = self.settle(running);
         let (status, log) = bridge.terminate();
         assert!(status.success(), "{log}");
         receiver::end(self.mosquitto.address);
