@@ -186,7 +186,7 @@ impl Publisher {
 
     fn next(&mut self) -> Unfinished {
         self.turn += 1;
-        let qos = if self.turn % 2 == 0 { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
+        let qos = if self.turn.is_multiple_of(2) { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
         let of = &mut self.said.acknowledged[qos as usize - 1];
         let number = of.len();
         of.push(None);
