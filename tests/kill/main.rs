@@ -140,7 +140,7 @@ fn no_acknowledged_message_is_lost_in_200_kills_and_qos_2_arrives_once() {
     say(&format!("kill: MQTT_BRIDGE_KILL_SEED={seed}\n"));
     let begun = Instant::now();
     let mut deaths: BTreeMap<String, u32> = BTreeMap::new();
-    let world = World::new();
+    let mut world = World::new();
     // A CONNECT with Clean Start that a stalled link holds back must not arrive after later connections: it ends their
     // session, and with it what the remote has received and not released. No bridge can help that.
     world.crash_at("PUBCOMP", 20);
@@ -155,7 +155,9 @@ fn no_acknowledged_message_is_lost_in_200_kills_and_qos_2_arrives_once() {
     say(&format!("kill: {cycles} kills in {seconds:.0} s, then {drain:.1} s: {verdict}; {deaths:?}\n"));
     let of = |cycle: u32| plan.get(cycle as usize);
     let lost: Vec<_> = verdict.lost.iter().map(|(topic, number, cycle)| (topic, number, cycle, of(*cycle))).collect();
-    assert!(verdict.is_clean(), "seed {seed}: lost {lost:?}, {verdict:#?}");
+    let first = verdict.lost.first().map(|(topic, number, _)| (topic.clone(), *number));
+    let story = first.map(|id| on_the_wire::story(&world.relay.passed(), &id));
+    assert!(verdict.is_clean(), "seed {seed}: lost {lost:?}, {verdict:#?}\n{}", story.unwrap_or_default());
     assert!(deaths.get("inside a checkpoint").is_some_and(|inside| *inside >= CHECKPOINTS / 4), "{deaths:?}");
 }
 

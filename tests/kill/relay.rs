@@ -1,5 +1,5 @@
-//! A relay between the bridge and its remote: whole, stalled (connections stand, no byte passes) or cut. It may record
-//! the packets that pass, in their order.
+//! A relay between the bridge and its remote: whole, stalled (connections stand, no byte passes) or cut. It
+//! records the packets that pass, in their order.
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
@@ -26,7 +26,7 @@ struct State {
     target: SocketAddr,
     connections: u32,
     open: Vec<TcpStream>,
-    passed: Option<Vec<Passed>>,
+    passed: Vec<Passed>,
 }
 
 pub struct Relay {
@@ -35,11 +35,10 @@ pub struct Relay {
 }
 
 impl Relay {
-    pub fn start(target: SocketAddr, records: bool) -> Self {
+    pub fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let passed = records.then(Vec::new);
-        let state = State { mode: Mode::Whole, target, connections: 0, open: Vec::new(), passed };
+        let state = State { mode: Mode::Whole, target, connections: 0, open: Vec::new(), passed: Vec::new() };
         let state = Arc::new((Mutex::new(state), Condvar::new()));
         let relay = Self { state: state.clone(), address };
         std::thread::spawn(move || {
@@ -65,7 +64,7 @@ impl Relay {
 
     /// What has passed so far.
     pub fn passed(&self) -> Vec<Passed> {
-        self.state.0.lock().unwrap().passed.clone().unwrap_or_default()
+        self.state.0.lock().unwrap().passed.clone()
     }
 }
 
@@ -106,15 +105,13 @@ fn pump(shared: &(Mutex<State>, Condvar), mut from: TcpStream, mut to: TcpStream
         if state.mode == Mode::Cut {
             break;
         }
-        if let Some(passed) = &mut state.passed {
-            input.extend_from_slice(&bytes[..read]);
-            let mut rest = input.as_slice();
-            while let Some(packet) = decoder.decode(&mut rest).unwrap() {
-                passed.push(Passed { connection, from_bridge, packet });
-            }
-            let left = rest.len();
-            input.drain(..input.len() - left);
+        input.extend_from_slice(&bytes[..read]);
+        let mut rest = input.as_slice();
+        while let Some(packet) = decoder.decode(&mut rest).unwrap() {
+            state.passed.push(Passed { connection, from_bridge, packet });
         }
+        let left = rest.len();
+        input.drain(..input.len() - left);
         drop(state);
         if to.write_all(&bytes[..read]).is_err() {
             break;

@@ -34,7 +34,7 @@ fn kill_again_and_again(persistence: &dyn Fn(&World) -> String, test: &str) {
     let seed = number("MQTT_BRIDGE_KILL_SEED", fastrand::u64(..));
     let mut random = fastrand::Rng::with_seed(seed);
     let begun = Instant::now();
-    let mut world = World::recording("", true);
+    let mut world = World::recording("");
     let persistence = persistence(&world);
     let mut running: Option<Bridge> = None;
     let mut killed = [0, 0, 0];

@@ -33,16 +33,16 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let mut world = Self::recording("persistence false", false);
+        let mut world = Self::recording("persistence false");
         world.receiver = Some(receiver::start(world.mosquitto.address));
         world
     }
 
     /// Without a receiver: judged on the wire.
-    pub fn recording(persistence: &str, records: bool) -> Self {
+    pub fn recording(persistence: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mosquitto = Mosquitto::start(folder.path(), persistence);
-        let relay = Relay::start(mosquitto.address, records);
+        let relay = Relay::start(mosquitto.address);
         let orders = Arc::new(Orders::default());
         orders.size.store(64, Ordering::Relaxed);
         let publishers = PUBLISHERS.iter().map(|name| publisher::start(name, orders.clone())).collect();
@@ -119,7 +119,7 @@ impl World {
     }
 
     /// What arrived, after the bridge that runs, or another, has sent all.
-    pub fn judge(mut self, running: Option<Bridge>) -> Verdict {
+    pub fn judge(&mut self, running: Option<Bridge>) -> Verdict {
         let (bridge, said) = self.settle(running);
         let (status, log) = bridge.terminate();
         assert!(status.success(), "{log}");
