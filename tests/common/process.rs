@@ -105,6 +105,12 @@ impl Drop for Process {
     }
 }
 
+/// A loopback address of one's own: a port that a killed process had may be given to another test's at once, and a client
+/// that tries it again would talk to that.
+pub fn loopback() -> std::net::Ipv4Addr {
+    std::net::Ipv4Addr::new(127, fastrand::u8(1..=254), fastrand::u8(1..=254), fastrand::u8(1..=254))
+}
+
 /// A running bridge, killed when dropped.
 pub struct Bridge {
     pub process: Process,
@@ -133,7 +139,7 @@ impl Bridge {
     /// Starts one and does not wait.
     pub fn spawn(folder: &Path, rest: &str, environment: &[(&str, &str)]) -> Process {
         let file = folder.join("bridge.yaml");
-        std::fs::write(&file, format!("listeners: [{{ bind: 127.0.0.1:0 }}]\n{rest}")).unwrap();
+        std::fs::write(&file, format!("listeners: [{{ bind: \"{}:0\" }}]\n{rest}", loopback())).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mqtt-bridge"));
         command.args(["run", "--config"]).arg(&file).envs(environment.iter().copied());
         Process::start(&mut command)

@@ -3,7 +3,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::process::Process;
+use crate::common::process::{Process, loopback};
 
 pub struct Mosquitto {
     pub process: Process,
@@ -13,12 +13,13 @@ pub struct Mosquitto {
 impl Mosquitto {
     /// `persistence`: what else its configuration says. Every start has a port of its own.
     pub fn start(folder: &Path, persistence: &str) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = TcpListener::bind((loopback(), 0)).unwrap().local_addr().unwrap();
         let file = folder.join("mosquitto.conf");
         let text = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\nuser root\nlog_dest stderr\nsys_interval 0\nmax_queued_messages 0\n\
+            "listener {} {}\nallow_anonymous true\nuser root\nlog_dest stderr\nsys_interval 0\nmax_queued_messages 0\n\
              max_queued_bytes 0\nmax_inflight_messages 0\nset_tcp_nodelay true\n{persistence}\n",
-            address.port()
+            address.port(),
+            address.ip()
         );
         std::fs::write(&file, text).unwrap();
         let process = Process::start(Command::new(program()).arg("-c").arg(&file));
