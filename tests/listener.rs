@@ -46,11 +46,11 @@ fn mosquittos_clients_of_both_versions_and_every_qos_are_served() {
     }
     let folder = tempfile::tempdir().unwrap();
     let bridge = Bridge::start(folder.path(), "");
-    let port = bridge.address.port().to_string();
+    let (host, port) = (bridge.address.ip().to_string(), bridge.address.port().to_string());
     for version in ["mqttv311", "mqttv5"] {
         // By the line, or its SUBACK would wait in a buffer; and not for ever.
         let mut subscriber = Command::new("stdbuf")
-            .args(["-oL", "mosquitto_sub", "-h", "127.0.0.1", "-p", &port, "-V", version, "-q", "2"])
+            .args(["-oL", "mosquitto_sub", "-h", &host, "-p", &port, "-V", version, "-q", "2"])
             .args(["-t", "plant/+/#", "-v", "-C", "3", "-d", "-W", "20"])
             .stdout(Stdio::piped())
             .spawn()
@@ -60,7 +60,7 @@ fn mosquittos_clients_of_both_versions_and_every_qos_are_served() {
         for qos in ["0", "1", "2"] {
             let topic = format!("plant/7/{qos}");
             let status = Command::new("mosquitto_pub")
-                .args(["-h", "127.0.0.1", "-p", &port, "-V", version, "-q", qos, "-t", &topic, "-m", "21.5"])
+                .args(["-h", &host, "-p", &port, "-V", version, "-q", qos, "-t", &topic, "-m", "21.5"])
                 .status()
                 .unwrap();
             assert!(status.success(), "{version} QoS {qos}");

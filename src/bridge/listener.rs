@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::config;
 use super::core::client::{Client, Effect};
 use super::core::routes::Routes;
+use super::crash;
 use super::hub::{Hub, Parcel, Place, Receipt};
 use super::wire::{Decoder, ReasonCode};
 
@@ -228,7 +229,10 @@ impl Connection {
             tokio::select! {
                 biased;
                 written = stream.write(self.client.transmit()) => match written {
-                    Ok(bytes) if bytes > 0 => self.client.handle_written(bytes),
+                    Ok(bytes) if bytes > 0 => {
+                        crash::point("answer_written");
+                        self.client.handle_written(bytes);
+                    }
                     _ => return self.give_up(),
                 },
                 // Whoever waits for this connection to end does not wait long for a peer that takes no byte.

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod core;
 pub mod counters;
+pub mod crash;
 pub mod delivery;
 pub mod hub;
 pub mod listener;

@@ -19,6 +19,7 @@ use super::core::forwarder::{Effect, Forwarder, Settings};
 use super::core::intake::Ticket;
 use super::core::routes::Routes;
 use super::counters::Shared;
+use super::crash;
 use super::delivery::{BridgeId, NewDelivery, Time};
 use super::hub::Hub;
 use super::listener::{READ_BYTES, make_room, told};
@@ -210,6 +211,7 @@ impl RemoteLeg {
             }
             match link.stream.try_write(out) {
                 Ok(bytes) => {
+                    crash::point("remote_written");
                     written += bytes;
                     self.forwarder.handle_written(bytes, self.clock.now());
                 }
@@ -307,7 +309,10 @@ impl RemoteLeg {
             let taken = link.input.len() - input.len();
             link.input.advance(taken);
             match decoded {
-                Ok(Some(packet)) => self.forwarder.handle_packet(packet, now),
+                Ok(Some(packet)) => {
+                    crash::point(packet.name());
+                    self.forwarder.handle_packet(packet, now);
+                }
                 Ok(None) => break,
                 Err(error) => {
                     self.forwarder.violated(&error, now);

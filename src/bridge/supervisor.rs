@@ -193,7 +193,11 @@ async fn run_with<C: Cache + 'static>(
     }
     drop(leg);
     if let Some((socket, address)) = metrics {
-        tokio::spawn(metrics::serve(listen(socket, address)?, counters, remote_stopped));
+        let tcp = listen(socket, address)?;
+        if let Ok(address) = tcp.local_addr() {
+            info!("metrics on http://{address}/metrics");
+        }
+        tokio::spawn(metrics::serve(tcp, counters, remote_stopped));
     }
     tokio::select! {
         () = stop => {}

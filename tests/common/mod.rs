@@ -1,82 +1,19 @@
 //! A real bridge as a child process, and a client that says exactly what a test wants said.
-#![allow(dead_code, unreachable_pub)] // Each test file uses its part.
+#![allow(dead_code, unreachable_pub, unused_imports)] // Each test file uses its part.
 
-use std::io::{BufRead, BufReader, Read, Write};
+pub mod process;
+pub mod wire;
+
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mqtt_bridge::bridge::wire::{Connack, Connect, Decoder, Packet, Version, encode};
 
+pub use process::Bridge;
+
 /// How long anything that is to happen may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A running bridge, killed when dropped.
-pub struct Bridge {
-    child: Child,
-    log: Option<JoinHandle<String>>,
-    pub address: SocketAddr,
-}
-
-impl Bridge {
-    /// Starts one on a port that the kernel chooses, and waits until it says which. `rest` is its configuration but for
-    /// the listener.
-    pub fn start(folder: &Path, rest: &str) -> Self {
-        Self::start_at("127.0.0.1:0", folder, rest)
-    }
-
-    /// The same at an address.
-    pub fn start_at(address: &str, folder: &Path, rest: &str) -> Self {
-        let file = folder.join("bridge.yaml");
-        std::fs::write(&file, format!("listeners: [{{ bind: {address} }}]\n{rest}")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mqtt-bridge"))
-            .args(["run", "--config"])
-            .arg(&file)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let mut log = String::new();
-        let address = loop {
-            let Some(line) = lines.next() else {
-                panic!("the bridge ended with {}: {log}", child.wait().unwrap());
-            };
-            if let Some((_, address)) = line.split_once("listening on ") {
-                break address.parse().unwrap();
-            }
-            log.push_str(&line);
-        };
-        let log = std::thread::spawn(move || log + &lines.collect::<Vec<_>>().join("\n"));
-        Self { child, log: Some(log), address }
-    }
-
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// SIGTERM; its exit status and its log.
-    pub fn terminate(mut self) -> (ExitStatus, String) {
-        let status = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(status.success());
-        let status = self.child.wait().unwrap();
-        (status, self.log())
-    }
-
-    fn log(&mut self) -> String {
-        self.log.take().unwrap().join().unwrap()
-    }
-}
-
-impl Drop for Bridge {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// A client, packet by packet.
 pub struct Client {

@@ -24,6 +24,7 @@ use crate::bridge::core::eviction::Evictor;
 use crate::bridge::core::ring::Ring;
 use crate::bridge::core::session::{self, Opened};
 use crate::bridge::counters::{Counters, Shared};
+use crate::bridge::crash;
 use crate::bridge::delivery::{BridgeId, Delivery, DropReason, NewDelivery, Progress, Seq, Store, Write};
 use crate::bridge::wire::ReasonCode;
 
@@ -267,6 +268,10 @@ impl<C: Cache + 'static> Writer<C> {
     }
 
     fn commit(&mut self, mut parts: Vec<Part>, mut pending: Pending) {
+        if crash::acks_before_commit() {
+            answer_too_early(&mut parts);
+        }
+        crash::point("before_commit");
         let applied = self.apply(&mut parts, &mut pending);
         self.settle(parts, applied, &pending);
         for request in std::mem::take(&mut self.postponed) {
@@ -389,6 +394,7 @@ impl<C: Cache + 'static> Writer<C> {
                     continue;
                 }
                 let applied = applied.next().unwrap_or(Applied::Done);
+                crash::committed(&write);
                 match write {
                     Write::Store(store) if applied == Applied::Done => {
                         counters.received += 1;
@@ -470,6 +476,7 @@ impl<C: Cache + 'static> Writer<C> {
         let opened = self.cache.session(client_id).and_then(|kept| {
             let opened = session::open(client_id, kept, clean_start, expiry, self.clock.now());
             self.cache.apply(&opened.writes)?;
+            crash::point("session_committed");
             Ok(opened)
         });
         opened.map_err(|error| {
@@ -490,6 +497,16 @@ impl<C: Cache + 'static> Writer<C> {
         }
         outlet.ring.filled.notify_one();
     }
+}
+
+/// The sin that the crash tests must notice: a promise that nothing keeps yet, for long enough to reach the publisher.
+fn answer_too_early(parts: &mut [Part]) {
+    for part in parts {
+        let done = |refused: &Option<ReasonCode>| refused.map_or(Ok(Applied::Done), Err);
+        let _ = part.answer.send(part.refused.iter().map(done).collect());
+        part.answer = mpsc::unbounded_channel().0;
+    }
+    std::thread::sleep(RETRY);
 }
 
 fn reject(write: &Write, counters: &mut Counters) {

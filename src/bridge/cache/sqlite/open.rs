@@ -12,6 +12,7 @@ use tracing::debug;
 use super::schema;
 use crate::bridge::cache::CacheError;
 use crate::bridge::config::Synchronous;
+use crate::bridge::crash;
 
 /// Files up to this size are checked page by page at start; larger ones by `cache verify`, since a start must not take
 /// longer the more has been cached.
@@ -61,11 +62,13 @@ fn prepare(path: &Path, synchronous: Synchronous, fresh: bool) -> Result<Connect
     if fresh {
         // Only the owner may read what was published; WAL and shared memory inherit it.
         OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(unusable)?;
+        crash::point("file_created");
     }
     // One thread uses it, so it needs no mutex.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| classify(path, error))?;
     configure(&connection, synchronous).map_err(|error| reclassify(path, error))?;
+    crash::point("cache_configured");
     if fresh {
         schema::create(&connection).map_err(|error| classify(path, error))?;
     } else {

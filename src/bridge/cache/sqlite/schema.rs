@@ -1,6 +1,8 @@
 //! The schema, and its version. Costly to change later: `application_id` and `user_version` name it.
 use rusqlite::Connection;
 
+use crate::bridge::crash;
+
 /// "MQBR", in the header of every cache file (<https://www.sqlite.org/fileformat2.html#application_id>).
 pub(super) const APPLICATION_ID: i64 = 0x4D51_4252;
 /// Counts the changes of the schema.
@@ -84,13 +86,15 @@ CREATE TABLE subscription (
 /// file alone says whose it is.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     create_in_wal(connection)?;
+    crash::point("schema_in_wal");
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 pub(super) fn create_in_wal(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(&format!(
-        "{SCHEMA} {QOS0_INDEX} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
-    ))
+    connection.execute_batch(&format!("{SCHEMA} {QOS0_INDEX}"))?;
+    crash::point("schema_uncommitted");
+    connection
+        .execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"))
 }
 
 /// An index changes nothing of what a file means, so it does not count as a version.

@@ -73,6 +73,7 @@ impl Forwarder {
             if !link.proven && !matches!(packet, Packet::Disconnect(_)) {
                 link.proven = true;
                 self.attempts = 0;
+                self.refusal = None;
                 self.backoff.reset();
             }
         }
@@ -111,7 +112,7 @@ impl Forwarder {
             }
             Packet::Disconnect(disconnect) => {
                 let explanation = explained(&disconnect.server_reference, &disconnect.reason_string);
-                self.log(Notice::Refused { reason: disconnect.reason, explanation });
+                self.refused_service(disconnect.reason, explanation);
                 self.close(&format!("DISCONNECT from the remote: {}", disconnect.reason), now);
             }
             Packet::Pingresp => {}
@@ -119,6 +120,15 @@ impl Forwarder {
                 let what = format!("{} from a server", other.name());
                 self.violated(&WireError::new(ReasonCode::PROTOCOL_ERROR, what), now);
             }
+        }
+    }
+
+    /// Said once, not at every attempt: a wrong password stays wrong for days.
+    fn refused_service(&mut self, reason: ReasonCode, explanation: String) {
+        let notice = Notice::Refused { reason, explanation };
+        if self.refusal.as_ref() != Some(&notice) {
+            self.refusal = Some(notice.clone());
+            self.log(notice);
         }
     }
 
@@ -139,7 +149,7 @@ impl Forwarder {
     fn handle_connack(&mut self, connack: &Connack, wipe: bool, clean_start: bool, now: Time) {
         if connack.reason.is_failure() {
             let explanation = explained(&connack.server_reference, &connack.reason_string);
-            self.log(Notice::Refused { reason: connack.reason, explanation });
+            self.refused_service(connack.reason, explanation);
             return self.close(&format!("CONNACK: {}", connack.reason), now);
         }
         if connack.session_present && clean_start {

@@ -212,6 +212,8 @@ pub struct Forwarder {
     progressed: Time,
     /// Connections and attempts that have ended since one was of use.
     attempts: u32,
+    /// What the remote has said last instead of serving, until it serves.
+    refusal: Option<Notice>,
     effects: VecDeque<Effect>,
     suspect: Option<Suspect>,
     taken: u64,
@@ -284,6 +286,7 @@ impl Forwarder {
             written: 0,
             progressed: now,
             attempts: 0,
+            refusal: None,
             effects: VecDeque::new(),
             suspect: None,
             taken: 0,

@@ -111,3 +111,22 @@ fn a_shutdown_says_goodbye_and_commits_everything() {
     assert!(story.forwarder.is_stopped());
     assert_eq!(story.forwarder.deadline(), None);
 }
+
+#[test]
+fn a_refusal_is_said_once_until_the_remote_has_served_or_says_something_else() {
+    let mut story = Story::new(Version::V5, config(), known());
+    let refusals = |story: &Story| {
+        let refused = |effect: &&Effect| matches!(effect, Effect::Log(Notice::Refused { .. }));
+        story.effects.iter().filter(refused).count()
+    };
+    let wrong = Connack::new(ReasonCode::BAD_USER_NAME_OR_PASSWORD, false);
+    for (connack, said) in [(&wrong, 1), (&wrong, 0), (&Connack::new(ReasonCode::NOT_AUTHORIZED, false), 1)] {
+        story.connect(connack.clone());
+        assert_eq!(refusals(&story), said);
+    }
+    story.connect(connack(true));
+    story.say(Packet::Pingresp);
+    story.lose(false);
+    story.connect(Connack::new(ReasonCode::NOT_AUTHORIZED, false));
+    assert_eq!(refusals(&story), 1);
+}
