@@ -1,5 +1,6 @@
 //! The cache in a SQLite file: WAL mode, `synchronous=FULL`, one connection that writes.
 mod apply;
+mod create;
 mod open;
 mod schema;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use crate::bridge::delivery::{BridgeId, Delivery, Held, HeldPhase, Origin, Seq, 
 use crate::bridge::message::{Message, Properties, QoS};
 use crate::bridge::wire::Subscription;
 use apply::{Changes, apply, key};
+use create::{Disk, Real};
 use schema::state;
 
 /// A cache in a SQLite file, locked against other processes as long as it lives.
@@ -45,7 +47,11 @@ impl Sqlite {
     /// Where the file is not a cache of ours, of a newer version, corrupted, in use, or cannot be opened; then nothing
     /// on the disk has been changed.
     pub fn open(path: &Path, synchronous: Synchronous) -> Result<Self, CacheError> {
-        let (connection, lock) = open::open(path, synchronous)?;
+        Self::open_on(&Real, path, synchronous)
+    }
+
+    fn open_on(disk: &impl Disk, path: &Path, synchronous: Synchronous) -> Result<Self, CacheError> {
+        let (connection, lock) = open::open(disk, path, synchronous)?;
         connection.set_prepared_statement_cache_capacity(32);
         let mut cache =
             Self { connection, path: path.to_owned(), usage: HashMap::new(), identity: identity(path), _lock: lock };

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::create::Disk;
 use super::schema;
 use crate::bridge::cache::CacheError;
 use crate::bridge::config::Synchronous;
@@ -16,7 +17,11 @@ use crate::bridge::config::Synchronous;
 const CHECKED_AT_START: u64 = 16 << 20;
 
 /// Opens, or creates, and locks. The lock is held as long as the returned file is.
-pub(super) fn open(path: &Path, synchronous: Synchronous) -> Result<(Connection, File), CacheError> {
+pub(super) fn open(
+    disk: &impl Disk,
+    path: &Path,
+    synchronous: Synchronous,
+) -> Result<(Connection, File), CacheError> {
     let unusable = |error: std::io::Error| CacheError::Unusable { path: path.to_owned(), what: error.to_string() };
     // One that is in use is not even read; where nobody has locked it yet, the lock comes after the look.
     let locked = lock_path(path).exists().then(|| lock(path)).transpose()?;
@@ -31,7 +36,7 @@ pub(super) fn open(path: &Path, synchronous: Synchronous) -> Result<(Connection,
     };
     let is_new = locked.is_none();
     let lock = locked.map_or_else(|| lock(path), Ok)?;
-    let connection = prepare(path, synchronous, fresh).inspect_err(|_| {
+    let connection = prepare(disk, path, synchronous, fresh).inspect_err(|_| {
         if is_new {
             // It is ours still, so nobody else can have taken it.
             let _ = std::fs::remove_file(lock_path(path));
@@ -41,14 +46,12 @@ pub(super) fn open(path: &Path, synchronous: Synchronous) -> Result<(Connection,
 }
 
 /// Opens for writing, which changes files.
-fn prepare(path: &Path, synchronous: Synchronous, fresh: bool) -> Result<Connection, CacheError> {
+fn prepare(disk: &impl Disk, path: &Path, synchronous: Synchronous, fresh: bool) -> Result<Connection, CacheError> {
     let unusable = |error: std::io::Error| CacheError::Unusable { path: path.to_owned(), what: error.to_string() };
     if fresh {
-        // Only the owner may read what was published; WAL and shared memory inherit it.
-        OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(unusable)?;
+        disk.create(path).map_err(unusable)?;
     }
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|error| classify(path, error))?;
+    let connection = disk.connect(path).map_err(|error| classify(path, error))?;
     configure(&connection, synchronous).map_err(|error| reclassify(path, error))?;
     if fresh {
         schema::create(&connection).map_err(|error| classify(path, error))?;

@@ -6,6 +6,7 @@ use super::apply::REMOVE_UNWANTED;
 use super::*;
 use crate::bridge::delivery::{NewDelivery, Progress, Store};
 
+mod power;
 mod refusals;
 
 impl Sqlite {
