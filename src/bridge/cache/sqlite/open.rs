@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::create::Disk;
+use super::create::{self, Disk};
 use super::schema;
 use crate::bridge::cache::CacheError;
 use crate::bridge::config::Synchronous;
@@ -17,26 +17,22 @@ use crate::bridge::config::Synchronous;
 const CHECKED_AT_START: u64 = 16 << 20;
 
 /// Opens, or creates, and locks. The lock is held as long as the returned file is.
-pub(super) fn open(
-    disk: &impl Disk,
-    path: &Path,
-    synchronous: Synchronous,
-) -> Result<(Connection, File), CacheError> {
+pub(super) fn open(disk: &impl Disk, path: &Path, synchronous: Synchronous) -> Result<(Connection, File), CacheError> {
     let unusable = |error: std::io::Error| CacheError::Unusable { path: path.to_owned(), what: error.to_string() };
     // One that is in use is not even read; where nobody has locked it yet, the lock comes after the look.
     let locked = lock_path(path).exists().then(|| lock(path)).transpose()?;
-    let fresh = match std::fs::metadata(path) {
+    let found = match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {
             return Err(CacheError::Unusable { path: path.to_owned(), what: "it is a directory".to_owned() });
         }
         Ok(metadata) if metadata.len() > 0 => inspect(path, metadata.len())?,
-        Ok(_) => true,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+        Ok(_) => State::Missing,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => State::Missing,
         Err(error) => return Err(unusable(error)),
     };
     let is_new = locked.is_none();
     let lock = locked.map_or_else(|| lock(path), Ok)?;
-    let connection = prepare(disk, path, synchronous, fresh).inspect_err(|_| {
+    let connection = prepare(disk, path, synchronous, &found).inspect_err(|_| {
         if is_new {
             // It is ours still, so nobody else can have taken it.
             let _ = std::fs::remove_file(lock_path(path));
@@ -45,15 +41,30 @@ pub(super) fn open(
     Ok((connection, lock))
 }
 
+/// What is there at the path of a cache.
+enum State {
+    /// Nothing, or an empty file.
+    Missing,
+    /// A database without a table.
+    Bare,
+    /// A cache.
+    Cache,
+}
+
 /// Opens for writing, which changes files.
-fn prepare(disk: &impl Disk, path: &Path, synchronous: Synchronous, fresh: bool) -> Result<Connection, CacheError> {
-    let unusable = |error: std::io::Error| CacheError::Unusable { path: path.to_owned(), what: error.to_string() };
-    if fresh {
-        disk.create(path).map_err(unusable)?;
+fn prepare(disk: &impl Disk, path: &Path, synchronous: Synchronous, found: &State) -> Result<Connection, CacheError> {
+    let configure = |connection: &Connection| {
+        configure(connection, synchronous).map_err(|error| match error {
+            CacheError::Sqlite(error) => classify(path, error),
+            error => error,
+        })
+    };
+    if matches!(found, State::Missing) {
+        create::create(disk, &create::resolved(path), configure)?;
     }
     let connection = disk.connect(path).map_err(|error| classify(path, error))?;
-    configure(&connection, synchronous).map_err(|error| reclassify(path, error))?;
-    if fresh {
+    configure(&connection)?;
+    if matches!(found, State::Bare) {
         schema::create(&connection).map_err(|error| classify(path, error))?;
     }
     Ok(connection)
@@ -73,7 +84,7 @@ fn lock(path: &Path) -> Result<File, CacheError> {
 
 /// The same by every name of the file.
 fn lock_path(path: &Path) -> PathBuf {
-    beside(&std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), ".lock")
+    beside(&create::resolved(path), ".lock")
 }
 
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -82,9 +93,8 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Looks at a file without changing it; true where it is a database in which nothing has been created yet (a start that
-/// was cut short).
-fn inspect(path: &Path, size: u64) -> Result<bool, CacheError> {
+/// Looks at a file without changing it.
+fn inspect(path: &Path, size: u64) -> Result<State, CacheError> {
     let foreign = |what: String| CacheError::Foreign { path: path.to_owned(), what };
     let corrupted = |what: String| CacheError::Corrupted { path: path.to_owned(), what };
     let mut header = Vec::new();
@@ -99,7 +109,7 @@ fn inspect(path: &Path, size: u64) -> Result<bool, CacheError> {
     let wal = std::fs::metadata(beside(path, "-wal")).is_ok_and(|metadata| metadata.len() > 0);
     let found = look(path, size, wal).map_err(|error| classify(path, error))?;
     if found.application_id == 0 && found.tables == 0 {
-        return Ok(true);
+        return Ok(State::Bare);
     }
     if found.application_id != schema::APPLICATION_ID {
         let id = found.application_id;
@@ -120,7 +130,7 @@ fn inspect(path: &Path, size: u64) -> Result<bool, CacheError> {
     if !wal && pages * page_size > size {
         return Err(corrupted(format!("{size} bytes of {}", pages * page_size)));
     }
-    Ok(false)
+    Ok(State::Cache)
 }
 
 struct Found {
@@ -190,13 +200,6 @@ fn configure(connection: &Connection, synchronous: Synchronous) -> Result<(), Ca
         }
     }
     Ok(())
-}
-
-fn reclassify(path: &Path, error: CacheError) -> CacheError {
-    match error {
-        CacheError::Sqlite(error) => classify(path, error),
-        error => error,
-    }
 }
 
 pub(super) fn classify(path: &Path, error: rusqlite::Error) -> CacheError {

@@ -60,7 +60,12 @@ fn record(seed: u64, synchronous_off: bool) -> Recording {
 }
 
 /// Opens what is left after a cut.
-fn survives(files: &Files, acknowledged: usize, recording: &Recording, random: &mut fastrand::Rng) -> Result<(), String> {
+fn survives(
+    files: &Files,
+    acknowledged: usize,
+    recording: &Recording,
+    random: &mut fastrand::Rng,
+) -> Result<(), String> {
     let folder = tempfile::tempdir_in(memory_disk()).unwrap();
     for (name, content) in files {
         std::fs::write(folder.path().join(name), content).unwrap();
@@ -159,4 +164,20 @@ fn a_twin_whose_disk_ignores_syncs_is_found_out() {
     let mut recording = record(2, false);
     recording.ops.retain(|op| !matches!(op, Op::Sync(_) | Op::SyncDirectory));
     is_found_out(&recording);
+}
+
+#[test]
+fn a_twin_that_does_not_sync_the_directory_is_found_out() {
+    let mut recording = record(3, false);
+    let named = |op: &Op| matches!(op, Op::Rename { .. });
+    let at = recording.ops.iter().position(named).expect("it is renamed");
+    // SQLite's own syncs of the directory would make up for it.
+    recording.ops.truncate(at + 1 + recording.ops[at + 1..].iter().position(|op| *op == Op::Applied(2)).unwrap());
+    let mut number = 0;
+    recording.ops.retain(|op| {
+        number += 1;
+        number <= at || *op != Op::SyncDirectory
+    });
+    let lost = (0..CUTS).filter_map(|number| cut(number, &recording).err()).filter(|what| what.contains("0 are there"));
+    assert!(lost.count() > 0);
 }

@@ -16,12 +16,22 @@ use super::*;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Op {
     Create(String),
-    Write { file: String, at: usize, bytes: Vec<u8> },
-    Resize { file: String, size: usize },
+    Write {
+        file: String,
+        at: usize,
+        bytes: Vec<u8>,
+    },
+    Resize {
+        file: String,
+        size: usize,
+    },
     Sync(String),
     SyncDirectory,
     Delete(String),
-    Rename { from: String, to: String },
+    Rename {
+        from: String,
+        to: String,
+    },
     /// Not of the disk: so many batches have been applied and acknowledged.
     Applied(usize),
 }
@@ -220,29 +230,39 @@ fn recorded(
 
 unsafe extern "C" fn write(file: *mut ffi::sqlite3_file, bytes: *const c_void, length: c_int, at: i64) -> c_int {
     // SAFETY: SQLite promises so many bytes there; the file is one that `open` opened.
-    recorded(file, |real| unsafe { real.xWrite.unwrap()(file, bytes, length, at) }, |open| {
-        // SAFETY: as above.
-        let bytes = unsafe { std::slice::from_raw_parts(bytes.cast::<u8>(), length as usize) }.to_vec();
-        vec![Op::Write { file: open.name.clone(), at: at as usize, bytes }]
-    })
+    recorded(
+        file,
+        |real| unsafe { real.xWrite.unwrap()(file, bytes, length, at) },
+        |open| {
+            // SAFETY: as above.
+            let bytes = unsafe { std::slice::from_raw_parts(bytes.cast::<u8>(), length as usize) }.to_vec();
+            vec![Op::Write { file: open.name.clone(), at: at as usize, bytes }]
+        },
+    )
 }
 
 unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, size: i64) -> c_int {
     // SAFETY: the file is one that `open` opened.
-    recorded(file, |real| unsafe { real.xTruncate.unwrap()(file, size) }, |open| {
-        vec![Op::Resize { file: open.name.clone(), size: size as usize }]
-    })
+    recorded(
+        file,
+        |real| unsafe { real.xTruncate.unwrap()(file, size) },
+        |open| vec![Op::Resize { file: open.name.clone(), size: size as usize }],
+    )
 }
 
 unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, _: c_int) -> c_int {
     // The real sync would cost time and prove nothing: what is kept is decided afterwards.
-    recorded(file, |_| ffi::SQLITE_OK, |open| {
-        let mut ops = vec![Op::Sync(open.name.clone())];
-        if std::mem::take(&mut open.directory) {
-            ops.push(Op::SyncDirectory);
-        }
-        ops
-    })
+    recorded(
+        file,
+        |_| ffi::SQLITE_OK,
+        |open| {
+            let mut ops = vec![Op::Sync(open.name.clone())];
+            if std::mem::take(&mut open.directory) {
+                ops.push(Op::SyncDirectory);
+            }
+            ops
+        },
+    )
 }
 
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {

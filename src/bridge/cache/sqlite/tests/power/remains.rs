@@ -144,7 +144,8 @@ fn tear(at: usize, bytes: &[u8], random: &mut fastrand::Rng) -> Vec<Change> {
     while begin < at + bytes.len() {
         let end = ((begin / SECTOR + 1) * SECTOR).min(at + bytes.len());
         let middle = random.usize(begin..=end);
-        let (from, to) = [(begin, begin), (begin, end), (begin, middle), (middle, end)][random.choice([0, 0, 0, 1, 1, 1, 2, 3]).unwrap_or(0)];
+        let (from, to) = [(begin, begin), (begin, end), (begin, middle), (middle, end)]
+            [random.choice([0, 0, 0, 1, 1, 1, 2, 3]).unwrap_or(0)];
         if from < to {
             parts.push(Change::Write { at: from, bytes: bytes[from - at..to - at].to_vec() });
         }
