@@ -96,8 +96,12 @@ fn build(
     let connection = disk.connect(building).map_err(|error| classify(path, error))?;
     prepare(&connection)?;
     schema::create(&connection).map_err(|error| classify(path, error))?;
-    // Takes the WAL away, so that the file is all there is.
-    connection.close().map_err(|(_, error)| classify(path, error))
+    // Takes the WAL away, so that the file is all there is; or says nothing of it where it could not.
+    connection.close().map_err(|(_, error)| classify(path, error))?;
+    if std::fs::metadata(beside(building, "-wal")).is_ok_and(|wal| wal.len() > 0) {
+        return Err(CacheError::Unusable { path: path.to_owned(), what: "its WAL could not be emptied".to_owned() });
+    }
+    Ok(())
 }
 
 fn remove_all(disk: &impl Disk, path: &Path) -> io::Result<()> {
