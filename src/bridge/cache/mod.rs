@@ -46,6 +46,13 @@ pub enum CacheError {
     Sqlite(#[from] rusqlite::Error),
 }
 
+impl CacheError {
+    /// Whether the surroundings are at fault, and not the file that was named.
+    pub fn is_environment(&self) -> bool {
+        !matches!(self, Self::Foreign { .. } | Self::Newer { .. } | Self::Corrupted { .. } | Self::Unusable { .. })
+    }
+}
+
 /// What became of one [`Write`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {

@@ -1,6 +1,7 @@
 //! The cache in a SQLite file: WAL mode, `synchronous=FULL`, one connection that writes.
 mod apply;
 mod create;
+pub mod file;
 mod open;
 mod schema;
 #[cfg(test)]
