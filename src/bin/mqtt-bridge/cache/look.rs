@@ -169,6 +169,9 @@ fn say(exported: &Exported) {
     if !exported.gaps.is_empty() {
         eprintln!("nothing can be read of the sequences {}", some(&exported.gaps));
     }
+    if !exported.partly.is_empty() {
+        eprintln!("these may have gone to one more bridge, which cannot be read: {}", some(&exported.partly));
+    }
     if exported.without_delivery > 0 {
         eprintln!(
             "{} of them without a delivery, since where they go cannot be read: `cache import --bridge NAME`",

@@ -22,12 +22,14 @@ pub struct Exported {
     pub gaps: Vec<Gap>,
     /// Messages written without a delivery, since where they go could not be read.
     pub without_delivery: u64,
+    /// Messages written without one of their deliveries, since it could not be read whether there is one.
+    pub partly: Vec<i64>,
 }
 
 impl Exported {
     /// Whether everything could be read.
     pub fn is_complete(&self) -> bool {
-        self.unreadable.is_empty() && self.gaps.is_empty() && self.without_delivery == 0
+        self.unreadable.is_empty() && self.gaps.is_empty() && self.without_delivery == 0 && self.partly.is_empty()
     }
 }
 
@@ -68,7 +70,12 @@ impl CacheFile {
         let message = match message(&self.connection, seq) {
             // A bridge that runs may have removed it meanwhile.
             Ok(None) => return Ok(()),
-            Ok(Some(message)) => message,
+            Ok(Some((message, partly))) => {
+                if partly && !message.deliveries.is_empty() {
+                    exported.partly.push(seq);
+                }
+                message
+            }
             Err(error) if is_damage(&error) => {
                 exported.unreadable.push(seq);
                 return Ok(());
@@ -87,8 +94,8 @@ impl CacheFile {
     }
 }
 
-/// One message and what can be read of its deliveries.
-pub(super) fn message(connection: &Connection, seq: i64) -> rusqlite::Result<Option<ExportedMessage>> {
+/// One message and what can be read of its deliveries; true where that may not be all of them.
+pub(super) fn message(connection: &Connection, seq: i64) -> rusqlite::Result<Option<(ExportedMessage, bool)>> {
     let sql = "SELECT topic, qos, retain, received_at, message_expiry, properties, payload FROM message WHERE seq = ?1";
     let message = connection.prepare_cached(sql)?.query_row([seq], |row| {
         let properties = match row.get_ref(5)? {
@@ -108,14 +115,15 @@ pub(super) fn message(connection: &Connection, seq: i64) -> rusqlite::Result<Opt
         })
     });
     let Some(mut message) = message.optional()? else { return Ok(None) };
+    let mut partly = false;
     for (id, name) in bridges(connection)? {
         match delivery(connection, id, &name, &message) {
             Ok(delivery) => message.deliveries.extend(delivery),
-            Err(error) if is_damage(&error) => {}
+            Err(error) if is_damage(&error) => partly = true,
             Err(error) => return Err(error),
         }
     }
-    Ok(Some(message))
+    Ok(Some((message, partly)))
 }
 
 fn delivery(

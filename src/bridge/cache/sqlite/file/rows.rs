@@ -156,8 +156,9 @@ impl CacheFile {
         let read = || {
             let there = "SELECT 1 FROM message WHERE seq = ?1";
             let found = self.connection.query_row(there, [seq], |_| Ok(())).optional()?;
-            found.map(|()| message(&self.connection, seq)).transpose()
+            let message = found.map(|()| message(&self.connection, seq)).transpose()?.flatten();
+            Ok(message.map(|(message, _)| message))
         };
-        read().map(Option::flatten).map_err(|error| self.classify(error))
+        read().map_err(|error| self.classify(error))
     }
 }

@@ -107,6 +107,7 @@ fn of_a_file_with_any_page_lost_every_message_is_exported_as_it_was_or_named() {
                 (message.payload, original.payload) = (Vec::new(), Vec::new());
             }
             if message.deliveries.len() < original.deliveries.len() {
+                assert!(message.deliveries.is_empty() && told.without_delivery > 0 || told.partly.contains(seq));
                 original.deliveries.clear();
                 message.deliveries.clear();
             }
