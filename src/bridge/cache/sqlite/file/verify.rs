@@ -120,9 +120,7 @@ impl CacheFile {
             },
             |seq| {
                 let columns = whole.column_count();
-                let touch = |row: &rusqlite::Row<'_>| {
-                    (0..columns).try_for_each(|column| row.get_ref(column).map(drop)).map_err(rusqlite::Error::from)
-                };
+                let touch = |row: &rusqlite::Row<'_>| (0..columns).try_for_each(|column| row.get_ref(column).map(drop));
                 let read = match bridge {
                     Some(bridge) => whole.query_row(params![seq, bridge], touch).optional(),
                     None => whole.query_row([seq], touch).optional(),
