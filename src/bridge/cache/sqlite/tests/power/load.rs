@@ -9,10 +9,12 @@ use crate::bridge::wire::ReasonCode;
 pub(super) const BRIDGES: [&str; 2] = ["one", "two"];
 const CLIENTS: [&str; 2] = ["a", "b"];
 
+type OfBridge = (Usage, Page, Option<String>, Vec<Held>, Vec<u16>);
+
 /// All that can be asked of a cache.
 #[derive(Debug, PartialEq)]
 pub(super) struct Image {
-    bridges: Vec<(Usage, Page, Option<String>, Vec<Held>, Vec<u16>)>,
+    bridges: Vec<OfBridge>,
     sessions: Vec<Option<Session>>,
     latest: (Seq, Time),
 }
