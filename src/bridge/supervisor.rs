@@ -57,15 +57,10 @@ pub enum StartError {
 impl StartError {
     /// Whether the surroundings are at fault, and not what was configured.
     pub fn is_environment(&self) -> bool {
-        !matches!(
-            self,
-            Self::Cache(
-                CacheError::Foreign { .. }
-                    | CacheError::Newer { .. }
-                    | CacheError::Corrupted { .. }
-                    | CacheError::Unusable { .. }
-            )
-        )
+        match self {
+            Self::Cache(error) => error.is_environment(),
+            _ => true,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Exit codes: 0 pass, 1 fail, 2 usage or invalid file, 3 inconclusive, 4 environment failed.
 use std::process::ExitCode;
 
+use mqtt_bridge::bridge::cache::CacheError;
 use mqtt_bridge::bridge::supervisor::StartError;
 #[cfg(feature = "lab")]
 use mqtt_bridge::scenario::runner::RunError;
@@ -21,6 +22,12 @@ pub(crate) fn code(result: anyhow::Result<u8>) -> ExitCode {
 
 fn of(error: &anyhow::Error) -> u8 {
     if error.downcast_ref::<StartError>().is_some_and(StartError::is_environment) {
+        return ENVIRONMENT;
+    }
+    if let Some(error) = error.downcast_ref::<CacheError>() {
+        return if error.is_environment() { ENVIRONMENT } else { INVALID };
+    }
+    if error.is::<std::io::Error>() {
         return ENVIRONMENT;
     }
     #[cfg(feature = "lab")]

@@ -1,4 +1,5 @@
 //! `mqtt-bridge`: the bridge, and the laboratory that proves it.
+mod cache;
 mod check;
 mod exit;
 #[cfg(feature = "lab")]
@@ -25,6 +26,7 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
+    Cache(cache::Arguments),
     #[cfg(feature = "lab")]
     Replay(replay::Arguments),
     #[cfg(feature = "lab")]
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     exit::code(match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Cache(arguments) => cache::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Replay(arguments) => replay::run(&arguments),
         #[cfg(feature = "lab")]

@@ -40,10 +40,32 @@ pub enum CacheError {
         .path.display()
     )]
     Gone { path: PathBuf },
+    #[error(
+        "cache: found to be corrupted: {what}; stop the bridge, see `mqtt-bridge cache verify`, save what can be read with \
+         `cache export`, and import it into a fresh file"
+    )]
+    Broken { what: String },
     #[error("cache: the disk is full")]
     Full,
     #[error("cache: {0}")]
     Sqlite(#[from] rusqlite::Error),
+}
+
+impl CacheError {
+    /// Whether it says that the file itself is damaged: it does not pass, however long one waits.
+    pub fn is_corruption(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        match self {
+            Self::Corrupted { .. } => true,
+            Self::Sqlite(error) => matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)),
+            _ => false,
+        }
+    }
+
+    /// Whether the surroundings are at fault, and not the file that was named.
+    pub fn is_environment(&self) -> bool {
+        !matches!(self, Self::Foreign { .. } | Self::Newer { .. } | Self::Corrupted { .. } | Self::Unusable { .. })
+    }
 }
 
 /// What became of one [`Write`].

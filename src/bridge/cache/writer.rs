@@ -139,6 +139,8 @@ pub struct Writer<C> {
     clock: Clock,
     next: Seq,
     failing: bool,
+    /// Found to be corrupted: what is written there now cannot be relied on, so nothing is acknowledged any more.
+    broken: Option<String>,
     /// Came while the disk failed: at most one page of each bridge.
     postponed: Vec<Request>,
     blocked: Blocked,
@@ -186,6 +188,7 @@ impl<C: Cache + 'static> Writer<C> {
             clock,
             next: Seq(latest.0 + 1),
             failing: false,
+            broken: None,
             postponed: Vec::new(),
             blocked: Blocked::default(),
             freed: false,
@@ -486,11 +489,15 @@ impl<C: Cache + 'static> Writer<C> {
     }
 
     fn page(&mut self, bridge: BridgeId, after: Seq, messages: usize, bytes: usize) {
-        let Some(outlet) = self.outlets.get(&bridge) else { return };
+        let Some(outlet) = self.outlets.get(&bridge).cloned() else { return };
         match self.cache.page(bridge, after, messages, bytes) {
             Ok(page) => outlet.ring.lock().refill(page.deliveries, page.complete),
             Err(error) => {
-                warn!("reading the queue: {error}");
+                if error.is_corruption() {
+                    self.failed(&error);
+                } else {
+                    warn!("reading the queue: {error}");
+                }
                 outlet.ring.lock().page_failed();
                 std::thread::sleep(RETRY);
             }

@@ -13,6 +13,17 @@ use crate::bridge::delivery::{BridgeId, Origin, Progress, Seq, Store, Write};
 /// Changes of [`Usage`] within one transaction; they become true with it.
 pub(super) type Changes = HashMap<BridgeId, (i64, i64, i64)>;
 
+/// Brings the counters of each bridge up to what has been changed.
+pub(super) fn count(connection: &Connection, changes: &Changes) -> rusqlite::Result<()> {
+    let mut update = connection.prepare_cached(
+        "UPDATE bridge SET messages = messages + ?2, bytes = bytes + ?3, quarantined = quarantined + ?4 WHERE id = ?1",
+    )?;
+    for (bridge, (messages, bytes, quarantined)) in changes {
+        update.execute(params![bridge.0, messages, bytes, quarantined])?;
+    }
+    Ok(())
+}
+
 /// Takes a message in, unless it is a repetition; its rows come with the next [`Inserts::flush`].
 fn store<'a>(
     connection: &Connection,

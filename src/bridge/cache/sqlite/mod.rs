@@ -1,5 +1,7 @@
 //! The cache in a SQLite file: WAL mode, `synchronous=FULL`, one connection that writes.
 mod apply;
+mod create;
+pub mod file;
 mod insert;
 mod open;
 mod removal;
@@ -25,7 +27,8 @@ use crate::bridge::core::forwarder::Restored;
 use crate::bridge::delivery::{BridgeId, Delivery, Held, HeldPhase, Kind, Origin, Seq, Session, Time, Waiting, Write};
 use crate::bridge::message::{Message, Properties, QoS};
 use crate::bridge::wire::Subscription;
-use apply::{Changes, apply_all, key};
+use apply::{Changes, apply_all, count, key};
+use create::{Disk, Real};
 use schema::state;
 
 /// A cache in a SQLite file, locked against other processes as long as it lives.
@@ -51,7 +54,11 @@ impl Sqlite {
     /// Where the file is not a cache of ours, of a newer version, corrupted, in use, or cannot be opened; then nothing
     /// on the disk has been changed.
     pub fn open(path: &Path, synchronous: Synchronous) -> Result<Self, CacheError> {
-        let (connection, lock) = open::open(path, synchronous)?;
+        Self::open_on(&Real, path, synchronous)
+    }
+
+    fn open_on(disk: &impl Disk, path: &Path, synchronous: Synchronous) -> Result<Self, CacheError> {
+        let (connection, lock) = open::open(disk, path, synchronous)?;
         connection.set_prepared_statement_cache_capacity(32);
         let mut cache = Self {
             connection,
@@ -152,14 +159,7 @@ impl Cache for Sqlite {
         let mut transact = || -> rusqlite::Result<Vec<Applied>> {
             let transaction = self.connection.unchecked_transaction()?;
             let applied = apply_all(&transaction, writes, &mut changes)?;
-            let mut update = transaction.prepare_cached(
-                "UPDATE bridge SET messages = messages + ?2, bytes = bytes + ?3, quarantined = quarantined + ?4 \
-                 WHERE id = ?1",
-            )?;
-            for (bridge, (messages, bytes, quarantined)) in &changes {
-                update.execute(params![bridge.0, messages, bytes, quarantined])?;
-            }
-            drop(update);
+            count(&transaction, &changes)?;
             transaction.commit()?;
             Ok(applied)
         };

@@ -4,38 +4,44 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tracing::debug;
 
+use super::create::{self, Disk};
 use super::schema;
 use crate::bridge::cache::CacheError;
 use crate::bridge::config::Synchronous;
-use crate::bridge::crash;
 
 /// Files up to this size are checked page by page at start; larger ones by `cache verify`, since a start must not take
 /// longer the more has been cached.
 const CHECKED_AT_START: u64 = 16 << 20;
+/// How often a lock that is held is tried again, and after what time.
+const LOOKS: u32 = 5;
+const LOOK: Duration = Duration::from_millis(10);
+/// How long a reader waits for a writer.
+const BUSY: Duration = Duration::from_secs(5);
 
 /// Opens, or creates, and locks. The lock is held as long as the returned file is.
-pub(super) fn open(path: &Path, synchronous: Synchronous) -> Result<(Connection, File), CacheError> {
+pub(super) fn open(disk: &impl Disk, path: &Path, synchronous: Synchronous) -> Result<(Connection, File), CacheError> {
     without_memory_statistics();
     let unusable = |error: std::io::Error| CacheError::Unusable { path: path.to_owned(), what: error.to_string() };
     // One that is in use is not even read; where nobody has locked it yet, the lock comes after the look.
     let locked = lock_path(path).exists().then(|| lock(path)).transpose()?;
-    let fresh = match std::fs::metadata(path) {
+    let found = match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {
             return Err(CacheError::Unusable { path: path.to_owned(), what: "it is a directory".to_owned() });
         }
         Ok(metadata) if metadata.len() > 0 => inspect(path, metadata.len())?,
-        Ok(_) => true,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+        Ok(_) => State::Missing,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => State::Missing,
         Err(error) => return Err(unusable(error)),
     };
     let is_new = locked.is_none();
     let lock = locked.map_or_else(|| lock(path), Ok)?;
-    let connection = prepare(path, synchronous, fresh).inspect_err(|_| {
+    let connection = prepare(disk, path, synchronous, &found).inspect_err(|_| {
         if is_new {
             // It is ours still, so nobody else can have taken it.
             let _ = std::fs::remove_file(lock_path(path));
@@ -56,20 +62,30 @@ fn without_memory_statistics() {
     });
 }
 
+/// What is there at the path of a cache.
+enum State {
+    /// Nothing, or an empty file.
+    Missing,
+    /// A database without a table.
+    Bare,
+    /// A cache.
+    Cache,
+}
+
 /// Opens for writing, which changes files.
-fn prepare(path: &Path, synchronous: Synchronous, fresh: bool) -> Result<Connection, CacheError> {
-    let unusable = |error: std::io::Error| CacheError::Unusable { path: path.to_owned(), what: error.to_string() };
-    if fresh {
-        // Only the owner may read what was published; WAL and shared memory inherit it.
-        OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(unusable)?;
-        crash::point("file_created");
+fn prepare(disk: &impl Disk, path: &Path, synchronous: Synchronous, found: &State) -> Result<Connection, CacheError> {
+    let configure = |connection: &Connection| {
+        configure(connection, synchronous).map_err(|error| match error {
+            CacheError::Sqlite(error) => classify(path, error),
+            error => error,
+        })
+    };
+    if matches!(found, State::Missing) {
+        create::create(disk, &create::resolved(path), configure)?;
     }
-    // One thread uses it, so it needs no mutex.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| classify(path, error))?;
-    configure(&connection, synchronous).map_err(|error| reclassify(path, error))?;
-    crash::point("cache_configured");
-    if fresh {
+    let connection = disk.connect(path).map_err(|error| classify(path, error))?;
+    configure(&connection)?;
+    if matches!(found, State::Bare) {
         schema::create(&connection).map_err(|error| classify(path, error))?;
     } else {
         schema::complete(&connection).map_err(|error| classify(path, error))?;
@@ -82,16 +98,20 @@ fn lock(path: &Path) -> Result<File, CacheError> {
     let beside = lock_path(path);
     let unusable = |error: std::io::Error| CacheError::Unusable { path: beside.clone(), what: error.to_string() };
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&beside).map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(CacheError::Locked { path: path.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    // `mqtt-bridge cache` looks at it for a moment.
+    for _ in 0..LOOKS {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK),
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
     }
+    Err(CacheError::Locked { path: path.to_owned() })
 }
 
 /// The same by every name of the file.
-fn lock_path(path: &Path) -> PathBuf {
-    beside(&std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), ".lock")
+pub(super) fn lock_path(path: &Path) -> PathBuf {
+    beside(&create::resolved(path), ".lock")
 }
 
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -100,24 +120,29 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Looks at a file without changing it; true where it is a database in which nothing has been created yet (a start that
-/// was cut short).
-fn inspect(path: &Path, size: u64) -> Result<bool, CacheError> {
-    let foreign = |what: String| CacheError::Foreign { path: path.to_owned(), what };
-    let corrupted = |what: String| CacheError::Corrupted { path: path.to_owned(), what };
+/// The first bytes of a file that is a SQLite database.
+pub(super) fn check_header(path: &Path) -> Result<[u8; 100], CacheError> {
     let mut header = Vec::new();
     let read = File::open(path).and_then(|file| file.take(100).read_to_end(&mut header));
     read.map_err(|error| CacheError::Unusable { path: path.to_owned(), what: error.to_string() })?;
     if !header.starts_with(b"SQLite format 3\0") {
-        return Err(foreign("no SQLite database".to_owned()));
+        return Err(CacheError::Foreign { path: path.to_owned(), what: "no SQLite database".to_owned() });
     }
-    if header.len() < 100 {
-        return Err(corrupted(format!("{} bytes, less than a header", header.len())));
-    }
+    <[u8; 100]>::try_from(header).map_err(|header| {
+        let what = format!("{} bytes, less than a header", header.len());
+        CacheError::Corrupted { path: path.to_owned(), what }
+    })
+}
+
+/// Looks at a file without changing it.
+fn inspect(path: &Path, size: u64) -> Result<State, CacheError> {
+    let foreign = |what: String| CacheError::Foreign { path: path.to_owned(), what };
+    let corrupted = |what: String| CacheError::Corrupted { path: path.to_owned(), what };
+    let header = check_header(path)?;
     let wal = std::fs::metadata(beside(path, "-wal")).is_ok_and(|metadata| metadata.len() > 0);
     let found = look(path, size, wal).map_err(|error| classify(path, error))?;
     if found.application_id == 0 && found.tables == 0 {
-        return Ok(true);
+        return Ok(State::Bare);
     }
     if found.application_id != schema::APPLICATION_ID {
         let id = found.application_id;
@@ -138,7 +163,7 @@ fn inspect(path: &Path, size: u64) -> Result<bool, CacheError> {
     if !wal && pages * page_size > size {
         return Err(corrupted(format!("{size} bytes of {}", pages * page_size)));
     }
-    Ok(false)
+    Ok(State::Cache)
 }
 
 struct Found {
@@ -148,17 +173,41 @@ struct Found {
     check: String,
 }
 
+/// How a file is read.
+#[derive(Clone, Copy)]
+pub(super) enum Access {
+    /// It has no WAL, and nobody writes.
+    FileAlone,
+    /// It has a WAL, and nobody writes.
+    WithWal,
+    /// A bridge runs on it.
+    InUse,
+}
+
 /// Reads through SQLite, which must not leave a trace: without a WAL it looks at the file alone; a WAL is indexed in
 /// memory of our own (exclusive locking, and no locks), where a read-only connection would create the shared file.
-fn look(path: &Path, size: u64, wal: bool) -> rusqlite::Result<Found> {
-    let mode = if wal { "mode=ro&vfs=unix-none" } else { "immutable=1" };
+pub(super) fn read_only(path: &Path, access: Access) -> rusqlite::Result<Connection> {
+    let mode = match access {
+        Access::FileAlone => "immutable=1",
+        Access::WithWal => "mode=ro&vfs=unix-none",
+        Access::InUse => "mode=ro",
+    };
     let uri = format!("file:{}?{mode}", percent_encoded(path));
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(&uri, flags)?;
-    if wal {
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        connection.query_row("PRAGMA locking_mode = exclusive", [], |_| Ok(()))?;
+    match access {
+        Access::FileAlone => {}
+        Access::WithWal => {
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            connection.query_row("PRAGMA locking_mode = exclusive", [], |_| Ok(()))?;
+        }
+        Access::InUse => connection.busy_timeout(BUSY)?,
     }
+    Ok(connection)
+}
+
+fn look(path: &Path, size: u64, wal: bool) -> rusqlite::Result<Found> {
+    let connection = read_only(path, if wal { Access::WithWal } else { Access::FileAlone })?;
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let (application_id, version) = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
@@ -208,13 +257,6 @@ fn configure(connection: &Connection, synchronous: Synchronous) -> Result<(), Ca
         }
     }
     Ok(())
-}
-
-fn reclassify(path: &Path, error: CacheError) -> CacheError {
-    match error {
-        CacheError::Sqlite(error) => classify(path, error),
-        error => error,
-    }
 }
 
 pub(super) fn classify(path: &Path, error: rusqlite::Error) -> CacheError {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::bridge::delivery::{Kind, NewDelivery, Outcome, Progress, Store};
 
+mod power;
 mod refusals;
 
 impl Sqlite {

@@ -25,7 +25,11 @@ impl<C: Cache + 'static> Writer<C> {
             if writes.is_empty() {
                 return Vec::new();
             }
-            match self.cache.apply_each(&writes) {
+            let applied = match &self.broken {
+                Some(what) => Err(CacheError::Broken { what: what.clone() }),
+                None => self.cache.apply_each(&writes),
+            };
+            match applied {
                 Ok(mut applied) => {
                     applied.drain(..before.len());
                     applied.truncate(applied.len() - after.len());
@@ -136,11 +140,23 @@ impl<C: Cache + 'static> Writer<C> {
                 return;
             }
             self.failed(&error);
+            if self.broken.is_some() {
+                return;
+            }
             std::thread::sleep(RETRY);
         }
     }
 
     pub(super) fn failed(&mut self, error: &CacheError) {
+        if error.is_corruption() && self.broken.is_none() {
+            let broken = CacheError::Broken { what: error.to_string() };
+            error!("{broken}; nothing is acknowledged any more");
+            self.counters.lock().cache_error = Some(broken.to_string());
+            (self.broken, self.failing) = (Some(error.to_string()), true);
+        }
+        if self.broken.is_some() {
+            return;
+        }
         if !self.failing {
             error!("{error}; nothing is acknowledged until it can be written");
             self.failing = true;
@@ -159,6 +175,9 @@ impl<C: Cache + 'static> Writer<C> {
     /// Commits a session that nobody can have, of some size, and its end. In one transaction SQLite would write
     /// nothing of it.
     pub(super) fn probe(&mut self) {
+        if self.broken.is_some() {
+            return;
+        }
         let client_id: Arc<str> = format!("\0{}", "probe".repeat(PROBE_BYTES / 5)).into();
         let keep = Write::KeepSession { client_id: client_id.clone(), expires_at: Some(Duration::ZERO), expiry: 0 };
         let tried = self.cache.apply(&[keep]).and_then(|_| self.cache.apply(&[Write::EndSession { client_id }]));

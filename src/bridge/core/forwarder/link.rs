@@ -11,14 +11,17 @@ impl Forwarder {
         let config = &self.settings.config;
         // Without state of our own, the remote's would take our Packet Identifiers for repetitions.
         let clean_start = config.clean_start || !self.has_state;
-        // Clean Session of 3.1.1 also ends the session with the connection: connect twice, first to wipe.
-        let wipe = self.settings.version == Version::V4 && clean_start && !config.clean_start;
+        // Connect twice, first to wipe, with a session that ends with its connection (in 3.1.1 Clean Session is that
+        // anyway): a CONNECT that a network holds back must not put an empty session in the place of one that is in use
+        // when it arrives.
+        let wipe = clean_start && !config.clean_start;
+        let session_expiry = if wipe { 0 } else { config.session_expiry.as_secs() };
         let connect = Connect {
             clean_start,
             keep_alive: config.keep_alive.as_secs() as u16,
             username: config.username.clone(),
             password: config.password.as_ref().map(|password| password.reveal().as_bytes().to_vec()),
-            session_expiry: u32::try_from(config.session_expiry.as_secs()).unwrap_or(u32::MAX),
+            session_expiry: u32::try_from(session_expiry).unwrap_or(u32::MAX),
             receive_maximum: config.window,
             ..Connect::new(self.settings.version, &config.client_id)
         };

@@ -1,0 +1,52 @@
+//! Columns, ages and bytes for people.
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use mqtt_bridge::bridge::delivery::Time;
+
+/// Columns as wide as they need to be, two spaces apart. Numbers stand to the right: the columns that are named so.
+pub(super) fn columns(rows: &[Vec<String>], right: &[usize]) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..count).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+            if right.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+        });
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// How long ago by the wall clock; one that has been set back makes it 0.
+pub(super) fn age(received_at: Time) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let secs = now.saturating_sub(received_at).as_secs();
+    match secs {
+        0..120 => format!("{secs}s"),
+        120..7200 => format!("{}m", secs / 60),
+        7200..172_800 => format!("{}h", secs / 3600),
+        _ => format!("{}d", secs / 86_400),
+    }
+}
+
+/// Text on one line, without what a terminal would obey.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// A payload: its text where it is text, otherwise its bytes as in `xxd`.
+pub(super) fn payload(bytes: &[u8]) -> String {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && text.chars().all(|c| !c.is_control() || c.is_whitespace())
+    {
+        return format!("{text}\n");
+    }
+    let line = |(index, line): (usize, &[u8])| {
+        let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = line.iter().map(|&byte| if (0x20..0x7F).contains(&byte) { char::from(byte) } else { '.' });
+        format!("{:08x}  {:<47}  {}\n", index * 16, hex.join(" "), text.collect::<String>())
+    };
+    bytes.chunks(16).enumerate().map(line).collect()
+}
