@@ -62,7 +62,7 @@ fn filled(path: &Path) -> Sqlite {
         let topic: Arc<str> = format!("site/plant/{seq}").into();
         let deliveries = to.iter().map(|bridge| {
             let (topic, qos) = (topic.clone(), message.qos);
-            NewDelivery { bridge: *bridge, topic, qos, retain: false }
+            NewDelivery { bridge: *bridge, topic, qos, retain: false, when_full: None }
         });
         let (deliveries, received_at) = (deliveries.collect(), Duration::from_secs(1_000_000_000));
         Write::Store(Box::new(Store { seq: Seq(seq), message, received_at, deliveries, received_id: None }))
@@ -275,7 +275,7 @@ fn what_is_readable_of_a_damaged_file_is_saved_and_goes_into_a_fresh_one() {
     let (bridge, _) = cache_file.bridge("emqx1").unwrap();
     let many = (11..=400).map(|seq| {
         let message = Arc::new(Message::new("many", vec![b'x'; 300], QoS::AtLeastOnce));
-        let to = NewDelivery { bridge, topic: message.topic.clone(), qos: message.qos, retain: false };
+        let to = NewDelivery { bridge, topic: message.topic.clone(), qos: message.qos, retain: false, when_full: None };
         let (deliveries, received_at) = (vec![to], Duration::from_secs(1));
         Write::Store(Box::new(Store { seq: Seq(seq), message, received_at, deliveries, received_id: None }))
     });
