@@ -97,6 +97,30 @@ fn latencies(folder: &Path, kind: Option<Kind>, rate: u64, messages: u64) -> Vec
     subscriber.join().latencies
 }
 
+/// A million cached messages: the most memory while they are taken in, at a start with them, and while they drain; and
+/// how long that start takes until a client has its CONNACK.
+fn million(folder: &Path) {
+    const MESSAGES: u64 = 1_000_000;
+    let address = free_port();
+    let bridge = bridge(Kind::Ours, folder, address);
+    publish_from(&bridge, 8, MESSAGES);
+    let taking_in = bridge.peak_rss();
+    drop(bridge); // SIGKILL
+    let begin = Instant::now();
+    let bridge = peers::ours(&folder.join("bridge.yaml"));
+    load::publish(bridge.address, "first", QoS::AtLeastOnce, 1);
+    let start = begin.elapsed();
+    let (cpu, starting) = (bridge.cpu(), bridge.peak_rss());
+    let (_remote, subscriber) = heal(folder, address, MESSAGES + 1);
+    let arrived = subscriber.join();
+    let drained = run(MESSAGES, arrived.last - arrived.first, bridge.cpu() - cpu, bridge.written());
+    show("drain of 1,000,000", Kind::Ours.name(), drained);
+    goal("RSS with 1,000,000 cached, taking in, MiB", taking_in, 32.0, true);
+    goal("RSS with 1,000,000 cached, started, MiB", starting, 32.0, true);
+    goal("RSS with 1,000,000 cached, draining, MiB", bridge.peak_rss(), 32.0, true);
+    goal("start with 1,000,000 cached to first PUBACK, ms", start.as_secs_f64() * 1e3, 200.0, true);
+}
+
 fn wait_until(done: impl Fn() -> bool) {
     let begin = Instant::now();
     while !done() {
@@ -206,6 +230,9 @@ fn main() {
         let wanted = if publishers == 1 { 0.8 } else { 1.5 };
         goal(&format!("{figure} / mosquitto's"), ours.per_second / theirs.per_second, wanted, false);
         goal("drain / mosquitto's", our_drain.per_second / their_drain.per_second, 1.0, false);
+    }
+    if wants("million") {
+        million(folder);
     }
     if wants("latency") {
         let ours = latencies(folder, Some(Kind::Ours), 1000, 5000);

@@ -215,7 +215,14 @@ fn parse_v4(kind: u8, raw: &RawPacket) -> Result<Packet, WireError> {
         7 => Packet::Pubcomp(ack(parse!(raw, v3_1_1::Pubcomp).packet_id())?),
         8 => {
             let packet = parse!(raw, v3_1_1::Subscribe);
-            Packet::Subscribe(subscribe(packet.packet_id(), packet.entries(), None)?)
+            let subscribe = subscribe(packet.packet_id(), packet.entries(), None)?;
+            // 3.1.1 knows no option but the QoS ([MQTT-3-8.3-4] there).
+            let options =
+                |filter: &Subscription| filter.no_local || filter.retain_as_published || filter.retain_handling != 0;
+            if subscribe.filters.iter().any(options) {
+                return Err(WireError::new(ReasonCode::MALFORMED_PACKET, "SUBSCRIBE with reserved options"));
+            }
+            Packet::Subscribe(subscribe)
         }
         9 => {
             let packet = parse!(raw, v3_1_1::Suback);

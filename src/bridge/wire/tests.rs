@@ -126,6 +126,7 @@ fn a_violation_is_given_its_reason_code() {
     assert_eq!(error(&[0x30, 7, 0, 1, b'a', 3, 0x23, 0, 1], v5), ReasonCode::TOPIC_ALIAS_INVALID);
     assert_eq!(error(&[0x60, 2, 0, 1], v5), ReasonCode::MALFORMED_PACKET); // PUBREL with flags 0
     assert_eq!(error(&[0x40, 2, 0, 0], v5), ReasonCode::MALFORMED_PACKET); // PUBACK for id 0
+    assert_eq!(error(&[0x82, 6, 0, 1, 0, 1, b'a', 5], Version::V4), ReasonCode::MALFORMED_PACKET); // No Local in 3.1.1
     assert_eq!(error(&[0xF0, 0], v5), ReasonCode::PROTOCOL_ERROR); // AUTH unasked
     assert_eq!(error(&[0xF0, 0], Version::V4), ReasonCode::MALFORMED_PACKET);
     assert_eq!(error(&[0xD0, 0], v5), ReasonCode::PROTOCOL_ERROR); // PINGRESP from a client
