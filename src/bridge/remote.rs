@@ -57,6 +57,8 @@ struct Link {
     stream: TcpStream,
     decoder: Decoder,
     input: BytesMut,
+    /// It is not read before.
+    reads_at: Time,
 }
 
 /// Dropped when every local session that was connected has the message.
@@ -226,7 +228,10 @@ impl RemoteLeg {
     }
 
     async fn wait(&mut self, shutdown: &mut watch::Receiver<bool>, stopping: bool) -> Event {
-        let deadline = self.forwarder.deadline().map(|deadline| self.clock.instant(deadline));
+        let now = self.clock.now();
+        let reads_at = self.link.as_ref().map(|link| link.reads_at).filter(|at| *at > now);
+        let deadline = [self.forwarder.deadline(), reads_at].into_iter().flatten().min();
+        let deadline = deadline.map(|deadline| self.clock.instant(deadline));
         let timeout = async {
             match deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -246,8 +251,9 @@ impl RemoteLeg {
                     make_room(input);
                     let (mut reader, writer) = stream.split();
                     tokio::select! {
-                        read = reader.read_buf(input) => Event::Read(read),
+                        read = reader.read_buf(input), if reads_at.is_none() => Event::Read(read),
                         ready = writer.writable(), if writes => Event::Writable(ready),
+                        else => std::future::pending().await,
                     }
                 }
                 None => std::future::pending().await,
@@ -272,13 +278,19 @@ impl RemoteLeg {
                 match result {
                     Ok(stream) => {
                         let decoder = Decoder::client(self.version, MAXIMUM_PACKET_SIZE);
-                        self.link = Some(Link { stream, decoder, input: BytesMut::with_capacity(READ_BYTES) });
+                        let input = BytesMut::with_capacity(READ_BYTES);
+                        self.link = Some(Link { stream, decoder, input, reads_at: now });
                         self.forwarder.handle_connected(now);
                     }
                     Err(why) => self.forwarder.handle_closed(&why, false, now),
                 }
             }
-            Event::Read(Ok(bytes)) if bytes > 0 => self.decode(now),
+            Event::Read(Ok(bytes)) if bytes > 0 => {
+                self.decode(now);
+                if let Some(link) = &mut self.link {
+                    link.reads_at = self.forwarder.reads_again_at(now);
+                }
+            }
             Event::Read(Ok(_)) => self.lost("closed by the remote", true),
             Event::Read(Err(error)) | Event::Writable(Err(error)) => {
                 // A server that closes while more is on its way to it sends RST instead of FIN: that is its doing too.

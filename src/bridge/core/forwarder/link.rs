@@ -73,6 +73,7 @@ impl Forwarder {
         if let State::Connected(link) = &mut self.state {
             link.heard = now;
             link.pinged = None;
+            link.acknowledging = matches!(packet, Packet::Puback(_));
             if !link.proven && !matches!(packet, Packet::Disconnect(_)) {
                 link.proven = true;
                 self.attempts = 0;
@@ -190,6 +191,7 @@ impl Forwarder {
             maximum_packet_size: connack.maximum_packet_size.map_or(usize::MAX, |bytes| bytes as usize),
             retain_available: connack.retain_available,
             proven: false,
+            acknowledging: false,
             subscribing: HashMap::new(),
         });
         self.statistics.connections += 1;

@@ -45,6 +45,13 @@ pub const REMOVAL_DELAY: Duration = Duration::from_millis(100);
 const REMOVALS_AT_ONCE: usize = 512;
 /// Unsent bytes above which no further PUBLISH is encoded.
 const HIGH_WATER: usize = 64 * 1024;
+/// How long PUBACKs may lie in the socket while many are to come: a remote sends each as a segment of its own, and read
+/// together they cost one wake-up and make room for PUBLISHes that are written together.
+pub const GATHER: Duration = Duration::from_millis(1);
+/// PUBLISHes in flight from which on PUBACKs are gathered: with fewer the next may be all that is waited for.
+const GATHERED_FROM: usize = 16;
+/// A smaller window would stand still meanwhile.
+const GATHERED_WINDOW: usize = 64;
 /// PUBLISHes that may wait for the commit of one before them; QoS 0 among them takes no room in the window.
 const OUTBOX: usize = 1024;
 
@@ -109,6 +116,8 @@ struct Link {
     retain_available: bool,
     /// Something after CONNACK came: the link is of use.
     proven: bool,
+    /// What came last was a PUBACK.
+    acknowledging: bool,
     /// Packet Identifiers of SUBSCRIBEs and what they ask for.
     subscribing: HashMap<u16, Vec<String>>,
 }
@@ -349,6 +358,14 @@ impl Forwarder {
     /// What is to be done next.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
+    }
+
+    /// Until when the socket is left alone, after what has been read at this time.
+    pub fn reads_again_at(&self, now: Time) -> Time {
+        let State::Connected(link) = &self.state else { return now };
+        let window = usize::from(self.settings.config.window).min(link.receive_maximum);
+        let gathers = link.acknowledging && window >= GATHERED_WINDOW && self.window.len() >= GATHERED_FROM;
+        if gathers { now + GATHER } else { now }
     }
 
     /// When [`pump`](Self::pump) must be called at the latest.
