@@ -177,6 +177,8 @@ fn nothing_acknowledged_is_lost_where_commits_are_deferred() {
     world.durability = ", durability: deferred, commit_after: 50ms";
     // As above.
     world.crash_at("PUBCOMP", 20);
+    // Each of QoS 2 is committed, and takes along what is deferred then.
+    world.orders.qos_2_every.store(200, Ordering::Relaxed);
     let mut plan: Vec<Kill> = vec![Kill::AtRandom; 24];
     for point in DEFERRED {
         plan.extend((0..4).map(|_| Kill::At(point, random.u64(1..=60), true)));

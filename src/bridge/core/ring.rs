@@ -282,6 +282,21 @@ mod tests {
     }
 
     #[test]
+    fn a_deferred_message_that_finds_no_room_must_be_read_back_before_anything_newer() {
+        let mut ring = Ring::new(1, 1000, []);
+        ring.refill(vec![], true);
+        let until = std::time::Duration::ZERO;
+        let deferred = |seq| Delivery { kept: Kept::Deferred { until }, ..delivery(seq) };
+        ring.push(deferred(1)).unwrap();
+        assert!(!ring.is_spilled());
+        ring.push(deferred(2)).unwrap();
+        assert!(ring.is_spilled());
+        assert_eq!(taken(&mut ring), [1]);
+        ring.push(deferred(3)).unwrap();
+        assert_eq!((ring.near(), ring.volatile()), (Near::Unread, 0));
+    }
+
+    #[test]
     fn what_is_claimed_is_never_taken_and_what_is_taken_never_claimed() {
         let mut ring = Ring::new(3, 1000, [Seq(3)]);
         ring.refill(vec![delivery(1), delivery(2), delivery(3), delivery(4)], false);
