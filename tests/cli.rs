@@ -160,6 +160,36 @@ fn check_prints_the_effective_configuration_without_its_secrets() {
     assert!(!printed.contains("password123"), "{printed}");
 }
 
+#[test]
+fn check_says_what_deferred_commits_mean_and_which_times_make_sense() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bridge.yaml");
+    let check = |cache: &str| {
+        let config = format!(
+            "listeners: [{{ bind: 127.0.0.1:0 }}]\ncache: {{ path: c.db{cache} }}\n\
+             bridges: [{{ name: b, server: mqtt://emqx, client_id: b, forwards: [{{ local: '#', qos: 1 }}] }}]\n"
+        );
+        std::fs::write(&file, config).unwrap();
+        let output =
+            Command::cargo_bin("mqtt-bridge").unwrap().args(["check", "--config"]).arg(&file).output().unwrap();
+        let (printed, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        (output.status.code().unwrap(), printed, said)
+    };
+    let (code, printed, _) = check("");
+    assert!(code == 0 && printed.contains("durability: immediate") && !printed.contains("deferred"), "{printed}");
+    let (code, printed, _) = check(", durability: deferred, commit_after: 1s");
+    assert_eq!(code, 0);
+    for expected in
+        ["durability: deferred", "commit_after: 1s", "# - flash that wears", "# warning: cache.durability: deferred"]
+    {
+        assert!(printed.contains(expected), "{expected}\nin\n{printed}");
+    }
+    for commit_after in ["0s", "1m"] {
+        let (code, _, said) = check(&format!(", commit_after: {commit_after}"));
+        assert!(code == INVALID && said.contains("cache.commit_after"), "{said}");
+    }
+}
+
 #[cfg(feature = "lab")]
 mod laboratory {
     use super::*;

@@ -188,6 +188,16 @@ fn main() {
         goal("QoS 1 through the bridge / mosquitto's", ours.per_second / theirs.per_second, 1.2, false);
         goal("CPU per message, us", ours.cpu_us, 12.0, true);
     }
+    if wants("deferred") {
+        let [committed, deferred] =
+            in_turn([&mut || through(folder, Some(Kind::Ours), QoS::AtLeastOnce, 100_000), &mut || {
+                through(folder, Some(Kind::Deferred), QoS::AtLeastOnce, 100_000)
+            }]);
+        show("QoS 1, 100,000 messages", Kind::Ours.name(), committed);
+        show("QoS 1, 100,000 messages", Kind::Deferred.name(), deferred);
+        let share = deferred.written as f64 / committed.written.max(1) as f64;
+        println!("  -> written with `durability: deferred`: {:.2} % of what is written without", share * 100.0);
+    }
     if wants("qos2") {
         let [ours, direct] =
             in_turn([&mut || through(folder, Some(Kind::Ours), QoS::ExactlyOnce, 50_000), &mut || {

@@ -11,7 +11,6 @@ pub(crate) enum Kind {
     /// Ours, every message committed with synchronous=FULL before its acknowledgement.
     Ours,
     /// Ours with `durability: deferred`.
-    #[allow(dead_code)]
     Deferred,
     /// mosquitto's own bridge: a queue in memory.
     Mosquitto,

@@ -131,7 +131,9 @@ pub struct Counters {
     pub subscriber_overflow: u64,
     /// Local clients whose acknowledgements wait for room (`when_full: block`).
     pub blocked: u64,
-    /// Commits.
+    /// Messages that are not committed yet while their remotes have time to take them (`durability: deferred`).
+    pub deferred: u64,
+    /// Commits that changed something.
     pub commits: u64,
     /// Writes that violated an invariant of the cache; each is logged.
     pub invariant_violations: u64,

@@ -32,10 +32,25 @@ pub struct Delivery {
     pub retain: bool,
     /// When it arrived.
     pub received_at: Time,
-    /// Whether it is a row of the cache; QoS 0 is kept in memory alone while the link is up.
-    pub stored: bool,
+    /// What keeps it until the remote has it.
+    pub kept: Kept,
     /// Payload and properties.
     pub message: Arc<Message>,
+}
+
+/// What keeps a delivery until the remote has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// A row of the cache.
+    Row,
+    /// Its publisher, who is not acknowledged before the remote has it or it is a row, and it becomes one about then at
+    /// the latest (`durability: deferred`). Whatever becomes of it is said to the cache's writer as if it were a row.
+    Deferred {
+        /// About when.
+        until: Time,
+    },
+    /// Nothing but memory: QoS 0 while the link is up.
+    Volatile,
 }
 
 /// A delivery that a message asks for, before it has its place.

@@ -183,6 +183,7 @@ impl Collector for Columns {
         for (name, help, value) in [
             ("clients", "Local clients that are connected", counters.clients),
             ("publishers_blocked", "Local clients whose acknowledgements wait for room", counters.blocked),
+            ("messages_deferred", "Messages that wait for their remotes and are not committed yet", counters.deferred),
             ("cache_healthy", "Whether the cache can be written", u64::from(counters.cache_error.is_none())),
         ] {
             let metric = ConstGauge::new(value);

@@ -51,6 +51,8 @@ pub struct RemoteLeg {
     delivered: mpsc::UnboundedReceiver<(Ticket, Vec<NewDelivery>)>,
     delivering: mpsc::UnboundedSender<(Ticket, Vec<NewDelivery>)>,
     connecting: Option<tokio::task::JoinHandle<Result<TcpStream, String>>>,
+    /// The link was up at the last look.
+    up: bool,
 }
 
 struct Link {
@@ -129,6 +131,7 @@ impl RemoteLeg {
             delivered,
             delivering,
             connecting: None,
+            up: false,
         }
     }
 
@@ -160,6 +163,11 @@ impl RemoteLeg {
                 }
             }
             if !self.perform().await {
+                return false;
+            }
+            // After what the remote has acknowledged last.
+            let was_up = std::mem::replace(&mut self.up, self.forwarder.is_connected());
+            if was_up && !self.up && self.requests.send(Request::LinkLost { bridge: self.bridge }).await.is_err() {
                 return false;
             }
             // What the socket has taken makes room for more.

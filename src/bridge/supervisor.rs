@@ -16,7 +16,7 @@ use super::cache::sqlite::Sqlite;
 use super::cache::writer::{Outlet, Request, SharedRing, Writer};
 use super::cache::{Cache, CacheError};
 use super::clock::Clock;
-use super::config::{self, Config};
+use super::config::{self, Config, Durability};
 use super::core::admission::Limits;
 use super::core::forwarder::{Forwarder, Settings};
 use super::core::ring::Ring;
@@ -157,7 +157,10 @@ async fn run_with<C: Cache + 'static>(
         let forwarder = Forwarder::new(settings.clone(), restored, clock.now());
         legs.push((settings, forwarder, ring));
     }
-    let (writer, requests) = Writer::new(cache, outlets, counters.clone(), clock)?;
+    let (mut writer, requests) = Writer::new(cache, outlets, counters.clone(), clock)?;
+    if let Some(cache) = config.cache.as_ref().filter(|cache| cache.durability == Durability::Deferred) {
+        writer = writer.deferring(cache.commit_after);
+    }
     let writer =
         std::thread::Builder::new().name("cache".to_owned()).spawn(move || writer.run()).map_err(StartError::Thread)?;
     tokio::spawn(remind(requests.downgrade()));

@@ -161,6 +161,38 @@ fn no_acknowledged_message_is_lost_in_200_kills_and_qos_2_arrives_once() {
     assert!(deaths.get("inside a checkpoint").is_some_and(|inside| *inside >= CHECKPOINTS / 4), "{deaths:?}");
 }
 
+/// Points that matter where messages wait for the remote instead of for their commit.
+const DEFERRED: [&str; 6] =
+    ["store_deferred", "deferred_removed", "store_committed", "remote_written", "PUBACK", "answer_written"];
+
+#[test]
+fn nothing_acknowledged_is_lost_where_commits_are_deferred() {
+    if !has("mosquitto", "nothing_acknowledged_is_lost_where_commits_are_deferred") {
+        return;
+    }
+    let seed = number("MQTT_BRIDGE_KILL_SEED", fastrand::u64(..));
+    let mut random = fastrand::Rng::with_seed(seed);
+    say(&format!("kill, deferred: MQTT_BRIDGE_KILL_SEED={seed}\n"));
+    let mut world = World::new();
+    world.durability = ", durability: deferred, commit_after: 50ms";
+    // As above.
+    world.crash_at("PUBCOMP", 20);
+    // Each of QoS 2 is committed, and takes along what is deferred then.
+    world.orders.qos_2_every.store(200, Ordering::Relaxed);
+    let mut plan: Vec<Kill> = vec![Kill::AtRandom; 24];
+    for point in DEFERRED {
+        plan.extend((0..4).map(|_| Kill::At(point, random.u64(1..=60), true)));
+    }
+    random.shuffle(&mut plan);
+    for (cycle, kill) in plan.iter().enumerate() {
+        world.orders.cycle.store(cycle as u32, Ordering::Relaxed);
+        live(&world, &mut random, *kill);
+    }
+    let verdict = world.judge(None);
+    say(&format!("kill, deferred: {} kills: {verdict}\n", plan.len()));
+    assert!(verdict.is_clean(), "seed {seed}: {verdict:#?}");
+}
+
 /// The negative twin: the same world, publishers and judge, and a bridge that answers before it commits.
 #[test]
 fn the_judge_catches_a_bridge_that_acknowledges_before_it_commits() {

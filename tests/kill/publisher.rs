@@ -26,6 +26,8 @@ pub struct Orders {
     changed: Condvar,
     /// Of payloads, in bytes.
     pub size: AtomicUsize,
+    /// One message in so many is of QoS 2; below two, every second.
+    pub qos_2_every: AtomicUsize,
     /// The number of the cycle.
     pub cycle: AtomicU32,
     /// Acknowledgements so far.
@@ -186,7 +188,8 @@ impl Publisher {
 
     fn next(&mut self) -> Unfinished {
         self.turn += 1;
-        let qos = if self.turn.is_multiple_of(2) { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
+        let every = self.orders.qos_2_every.load(Ordering::Relaxed).max(2);
+        let qos = if self.turn % every == 1 { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
         let of = &mut self.said.acknowledged[qos as usize - 1];
         let number = of.len();
         of.push(None);

@@ -27,6 +27,8 @@ pub struct World {
     pub sin: Option<&'static str>,
     /// What the bridge's configuration says besides.
     pub rest: &'static str,
+    /// What its cache section says besides.
+    pub durability: &'static str,
     publishers: Vec<JoinHandle<Said>>,
     receiver: Option<JoinHandle<Received>>,
 }
@@ -46,7 +48,7 @@ impl World {
         let orders = Arc::new(Orders::default());
         orders.size.store(64, Ordering::Relaxed);
         let publishers = PUBLISHERS.iter().map(|name| publisher::start(name, orders.clone())).collect();
-        Self { folder, mosquitto, relay, orders, sin: None, rest: "", publishers, receiver: None }
+        Self { folder, mosquitto, relay, orders, sin: None, rest: "", durability: "", publishers, receiver: None }
     }
 
     pub fn cache(&self) -> PathBuf {
@@ -55,9 +57,10 @@ impl World {
 
     pub fn configuration(&self) -> String {
         format!(
-            "cache: {{ path: {} }}\nmetrics: {{ bind: 127.0.0.1:0 }}\nbridges:\n  - {{ name: b, server: \"mqtt://{}\", \
+            "cache: {{ path: {}{} }}\nmetrics: {{ bind: 127.0.0.1:0 }}\nbridges:\n  - {{ name: b, server: \"mqtt://{}\", \
              client_id: bridge, reconnect: {{ min: 10ms, max: 50ms }}, window: 50, forwards: [{{ local: \"up/#\" }}]{} }}\n",
             self.cache().display(),
+            self.durability,
             self.relay.address,
             self.rest,
         )

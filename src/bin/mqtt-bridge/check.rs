@@ -1,8 +1,8 @@
 //! `mqtt-bridge check`.
 use std::path::PathBuf;
 
-use mqtt_bridge::bridge::config::{self, Config, Synchronous, WhenFull};
-use mqtt_bridge::bridge::units::format_size;
+use mqtt_bridge::bridge::config::{self, Config, Durability, Synchronous, WhenFull};
+use mqtt_bridge::bridge::units::{format_duration, format_size};
 
 /// Check a configuration; print it with its defaults, and what it survives
 #[derive(clap::Args)]
@@ -41,6 +41,12 @@ fn survives(config: &Config) -> Vec<String> {
     let mut lines = vec!["a crash or kill of the process at any moment: nothing acknowledged is lost".to_owned()];
     if cache.synchronous == Synchronous::Full {
         lines.push("a power loss, if the disk keeps what it has synced: nothing acknowledged is lost".to_owned());
+    }
+    if cache.durability == Durability::Deferred {
+        lines.push(format!(
+            "flash that wears: what the remotes acknowledge within {} is not written to it, except QoS 2",
+            format_duration(cache.commit_after)
+        ));
     }
     for bridge in &config.bridges {
         lines.push(format!(

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Applied, Cache, CacheError, Page, Usage};
 use crate::bridge::core::forwarder::Restored;
 use crate::bridge::delivery::{
-    BridgeId, Delivery, Held, HeldPhase, Kind, NewDelivery, Origin, Progress, Seq, Session, Store, Time, Waiting, Write,
+    BridgeId, Delivery, Held, HeldPhase, Kept, Kind, NewDelivery, Origin, Progress, Seq, Session, Store, Time, Waiting,
+    Write,
 };
 use crate::bridge::wire::ReasonCode;
 
@@ -41,7 +42,7 @@ impl Memory {
                 qos: *qos,
                 retain: *retain,
                 received_at: store.received_at,
-                stored: true,
+                kept: Kept::Row,
                 message: store.message.clone(),
             };
             self.deliveries.insert((*bridge, store.seq), (delivery, State::Queued));

@@ -105,8 +105,9 @@ pub struct Page {
 ///   made again. No other method changes anything that was applied.
 /// * Every write but [`Write::Store`] is idempotent: a step of a delivery that is gone, or a session that is not there,
 ///   is `Done`. Out of quarantine there are two ways, `Requeued` and `Removed`; other steps leave it there.
-/// * The caller gives every stored message a sequence of its own, later ones higher, and a Packet Identifier to one
-///   delivery of a bridge at a time. Both survive: what violates this may be refused, and is never merged.
+/// * The caller gives every stored message a sequence of its own, higher than that of any that was stored before it for
+///   one of its bridges, and a Packet Identifier to one delivery of a bridge at a time. Both survive: what violates this
+///   may be refused, and is never merged.
 /// * Times are kept in whole milliseconds.
 /// * A message is kept as long as one of its deliveries is; its payload is kept once.
 /// * [`page`](Self::page) reads queued deliveries (not those in flight or in quarantine) in order of arrival, as of the

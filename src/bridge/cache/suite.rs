@@ -10,8 +10,8 @@ use super::sqlite::Sqlite;
 use super::{Applied, Cache, Usage};
 use crate::bridge::config::Synchronous;
 use crate::bridge::delivery::{
-    BridgeId, Delivery, DropReason, HeldPhase, Kind, NewDelivery, Origin, Outcome, Progress, Seq, Session, Store, Time,
-    Waiting, Write,
+    BridgeId, Delivery, DropReason, HeldPhase, Kept, Kind, NewDelivery, Origin, Outcome, Progress, Seq, Session, Store,
+    Time, Waiting, Write,
 };
 use crate::bridge::message::{Message, Properties, QoS};
 use crate::bridge::wire::{ReasonCode, Subscription};
@@ -162,7 +162,7 @@ fn everything_of_a_message_is_kept<S: Subject>() {
         qos: QoS::AtLeastOnce,
         retain: false,
         received_at: at(1007),
-        stored: true,
+        kept: Kept::Row,
         message: Arc::new(original),
     };
     assert_eq!(found[0], expected);

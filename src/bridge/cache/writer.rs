@@ -2,8 +2,11 @@
 //! one is committed, and no timer is needed.
 mod blocked;
 mod chores;
+mod deferred;
 mod eviction;
 mod failing;
+mod lines;
+mod wait;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,18 +17,20 @@ use tracing::{error, warn};
 
 use blocked::Blocked;
 use eviction::Evictions;
+use lines::Lines;
 
 use super::{Applied, Cache, CacheError, Usage};
 use crate::bridge::clock::Clock;
 use crate::bridge::config::WhenFull;
 use crate::bridge::core::admission::{self, Limits, Place, Queue};
+use crate::bridge::core::deferral::{self, Deferral};
 use crate::bridge::core::drop_log::DropLog;
 use crate::bridge::core::eviction::Evictor;
 use crate::bridge::core::ring::Ring;
 use crate::bridge::core::session::{self, Opened};
 use crate::bridge::counters::{Counters, Shared};
 use crate::bridge::crash;
-use crate::bridge::delivery::{BridgeId, Delivery, DropReason, NewDelivery, Progress, Seq, Store, Write};
+use crate::bridge::delivery::{BridgeId, Delivery, DropReason, Kept, NewDelivery, Progress, Seq, Store, Write};
 use crate::bridge::wire::ReasonCode;
 
 /// Requests that may wait; a sender waits for room, which slows publishers down.
@@ -40,6 +45,8 @@ struct Pending {
     /// By how many messages and bytes each queue grows.
     grown: HashMap<BridgeId, (i64, i64)>,
     evictions: Evictions,
+    /// Bridges of messages that were deferred and are rows now.
+    touched: Vec<BridgeId>,
 }
 
 impl Pending {
@@ -62,14 +69,19 @@ pub enum Request {
         writes: Vec<Write>,
         /// Answered after the commit.
         answer: mpsc::UnboundedSender<Vec<Written>>,
-        /// Whether stores may wait for room (`when_full: block`), and what is asked for after them with the same answer
-        /// behind them; otherwise they are refused then.
+        /// Whether stores may wait for room (`when_full: block`; otherwise they are refused then) or for their remotes
+        /// (`durability: deferred`), and what is asked for after them with the same answer behind them.
         may_wait: bool,
     },
-    /// Whatever waits for room with this answer is refused.
+    /// Whatever waits for room with this answer is refused, and whatever waits for a remote is committed.
     Release {
         /// As in [`Request::Write`].
         answer: mpsc::UnboundedSender<Vec<Written>>,
+    },
+    /// The link of a bridge is down: nothing waits for its remote any more.
+    LinkLost {
+        /// Which bridge.
+        bridge: BridgeId,
     },
     /// Some time has passed: do what nobody asks for.
     Chores,
@@ -151,10 +163,15 @@ pub struct Writer<C> {
     swept: HashMap<BridgeId, Seq>,
     chores_due: bool,
     drop_log: DropLog,
+    deferral: Deferral,
+    lines: Lines,
 }
 
 /// A store that has been admitted: where its deliveries go besides the cache.
+#[derive(Default)]
 struct Admitted {
+    /// It is not committed yet; its remotes may take it first.
+    deferred: bool,
     memory: Vec<NewDelivery>,
     dropped: Vec<(NewDelivery, DropReason)>,
 }
@@ -196,14 +213,22 @@ impl<C: Cache + 'static> Writer<C> {
             swept: HashMap::new(),
             chores_due: false,
             drop_log: DropLog::default(),
+            deferral: Deferral::default(),
+            lines: Lines::default(),
         };
         Ok((writer, sender))
+    }
+
+    /// With `durability: deferred`.
+    pub fn deferring(mut self, commit_after: Duration) -> Self {
+        self.deferral = Deferral::new(commit_after);
+        self
     }
 
     /// Works until every sender is gone, then closes the cache. Blocks its thread.
     pub fn run(mut self) {
         let mut requests = Vec::with_capacity(WAITING_REQUESTS);
-        while self.receive(&mut requests) > 0 {
+        while self.receive(&mut requests) {
             let mut parts = Vec::new();
             for request in requests.drain(..) {
                 match request {
@@ -221,10 +246,17 @@ impl<C: Cache + 'static> Writer<C> {
                     }
                     Request::Release { answer } => {
                         self.write(std::mem::take(&mut parts));
+                        self.end_of_line(&answer);
                         if let Some(part) = self.release(&answer) {
                             self.commit(vec![part], Pending::default());
                             self.count_blocked();
                         }
+                        self.commit_due();
+                    }
+                    Request::LinkLost { bridge } => {
+                        self.write(std::mem::take(&mut parts));
+                        self.deferral.handle_link_lost(bridge);
+                        self.commit_due();
                     }
                     Request::Chores => self.chores_due = true,
                 }
@@ -232,24 +264,33 @@ impl<C: Cache + 'static> Writer<C> {
             self.write(parts);
             self.do_chores();
         }
+        self.deferral.handle_end();
+        self.commit_due();
         if let Err(error) = self.cache.close() {
             error!("closing the cache: {error}");
         }
     }
 
-    /// Waits for requests. While the cache fails it is tried meanwhile: a publisher that was refused may never come
+    /// Waits for requests, or until something that was deferred must be committed; false where nobody can ask for
+    /// anything any more. While the cache fails it is tried meanwhile: a publisher that was refused may never come
     /// back, and then nothing else would show that the disk has room again.
-    fn receive(&mut self, requests: &mut Vec<Request>) -> usize {
-        while self.failing && self.requests.is_empty() && !self.requests.is_closed() {
+    fn receive(&mut self, requests: &mut Vec<Request>) -> bool {
+        while self.failing && self.requests.is_empty() && !self.requests.is_closed() && !self.is_commit_overdue() {
             std::thread::sleep(RETRY);
             self.probe();
         }
-        self.requests.blocking_recv_many(requests, WAITING_REQUESTS)
+        match self.deferral.deadline() {
+            None => self.requests.blocking_recv_many(requests, WAITING_REQUESTS) > 0,
+            Some(deadline) => {
+                let patience = deadline.saturating_sub(self.clock.now());
+                wait::receive_within(&mut self.requests, requests, WAITING_REQUESTS, patience) != Some(0)
+            }
+        }
     }
 
     fn write(&mut self, requests: Vec<(Vec<Write>, Answer, bool)>) {
         if requests.is_empty() {
-            return;
+            return self.commit_due();
         }
         let mut pending = Pending::default();
         let mut parts = Vec::with_capacity(requests.len());
@@ -257,6 +298,7 @@ impl<C: Cache + 'static> Writer<C> {
             self.take_in(writes, answer, may_wait, &mut parts, &mut pending);
         }
         self.commit(parts, pending);
+        self.commit_due();
         self.admit_what_waits();
     }
 
@@ -266,6 +308,7 @@ impl<C: Cache + 'static> Writer<C> {
             let (mut parts, mut pending) = (Vec::new(), Pending::default());
             self.unblock(&mut parts, &mut pending);
             self.commit(parts, pending);
+            self.commit_due();
         }
         self.count_blocked();
     }
@@ -275,6 +318,7 @@ impl<C: Cache + 'static> Writer<C> {
             answer_too_early(&mut parts);
         }
         crash::point("before_commit");
+        self.deferral.handle_time(self.clock.now());
         let applied = self.apply(&mut parts, &mut pending);
         self.settle(parts, applied, &pending);
         for request in std::mem::take(&mut self.postponed) {
@@ -314,10 +358,17 @@ impl<C: Cache + 'static> Writer<C> {
         may_wait: bool,
         pending: &mut Pending,
     ) -> Result<((Write, Option<Admitted>), Option<ReasonCode>), Write> {
-        let Write::Store(mut store) = write else { return Ok(((write, None), None)) };
+        let Write::Store(mut store) = write else { return Ok(((self.absorb(write), None), None)) };
         let size = store.message.size() as u64;
-        let mut places: Vec<Place> =
-            store.deliveries.iter().map(|delivery| self.place(delivery, size, pending)).collect();
+        // Nobody but a local publisher waits for part of an answer.
+        let mut deferred = may_wait && self.broken.is_none() && self.deferral.takes(&store);
+        let mut places = Vec::with_capacity(store.deliveries.len());
+        for delivery in &store.deliveries {
+            let (place, may_be_deferred) = self.place(delivery, size, pending);
+            deferred &= may_be_deferred;
+            places.push(place);
+        }
+        deferred &= places.contains(&Place::Row);
         for (place, delivery) in places.iter_mut().zip(&store.deliveries) {
             if *place == Place::Blocked && !may_wait {
                 *place = Place::without_eviction(delivery.qos);
@@ -342,13 +393,13 @@ impl<C: Cache + 'static> Writer<C> {
         if let Err(reason) = admission::decide(&mut places) {
             return Ok(((Write::Store(store), None), Some(reason)));
         }
-        let mut admitted = Admitted { memory: Vec::new(), dropped: Vec::new() };
+        let mut admitted = Admitted { deferred, ..Admitted::default() };
         let deliveries = std::mem::take(&mut store.deliveries);
         for (delivery, place) in deliveries.into_iter().zip(places) {
             match place {
                 Place::Row => {
                     pending.grow(delivery.bridge, 1, size);
-                    if self.evicts(&delivery) {
+                    if !deferred && self.evicts(&delivery) {
                         pending.evictions.expect(&store, &delivery);
                     }
                     store.deliveries.push(delivery);
@@ -361,16 +412,24 @@ impl<C: Cache + 'static> Writer<C> {
         Ok(((Write::Store(store), Some(admitted)), None))
     }
 
-    fn place(&self, delivery: &NewDelivery, size: u64, pending: &Pending) -> Place {
-        let Some(outlet) = self.outlets.get(&delivery.bridge) else { return Place::Rejected };
+    /// Where a delivery waits, and whether it leaves it to its message whether that is deferred.
+    fn place(&self, delivery: &NewDelivery, size: u64, pending: &Pending) -> (Place, bool) {
+        let Some(outlet) = self.outlets.get(&delivery.bridge) else { return (Place::Rejected, true) };
         let usage = self.cache.usage(delivery.bridge);
         let (messages, bytes) = pending.grown.get(&delivery.bridge).copied().unwrap_or_default();
+        let deferred = self.deferral.used(delivery.bridge);
         let queue = Queue {
-            messages: usage.messages.saturating_add_signed(messages),
-            bytes: usage.bytes.saturating_add_signed(bytes),
+            messages: (usage.messages + deferred.0).saturating_add_signed(messages),
+            bytes: (usage.bytes + deferred.1).saturating_add_signed(bytes),
             takes_volatile: outlet.ring.lock().takes_volatile(),
         };
-        admission::place(&outlet.limits, delivery.when_full, delivery.qos, size, queue)
+        let place = admission::place(&outlet.limits, delivery.when_full, delivery.qos, size, queue);
+        let may_be_deferred = match place {
+            Place::Row => self.deferral.is_on() && deferral::may_wait(&outlet.limits, place, delivery.qos, queue),
+            Place::Memory | Place::Dropped(_) | Place::Rejected => true,
+            Place::Evicting(_) | Place::Blocked => false,
+        };
+        (place, may_be_deferred)
     }
 
     /// Whether the delivery may have to go for another of the same transaction.
@@ -384,24 +443,37 @@ impl<C: Cache + 'static> Writer<C> {
         let mut applied = applied.into_iter();
         let counters = self.counters.clone();
         let mut counters = counters.lock();
-        let mut touched = Vec::new();
+        let mut touched = pending.touched.clone();
         let evictions = &pending.evictions;
         self.count_evicted(evictions, &mut counters, &mut touched);
         self.freed |= !touched.is_empty();
         for part in parts {
-            let mut written = Vec::with_capacity(part.writes.len());
+            let mut reply = self.lines.reply(part.answer, part.writes.len());
             for ((write, admitted), refused) in part.writes.into_iter().zip(part.refused) {
                 if let Some(reason) = refused {
                     reject(&write, &mut counters);
-                    written.push(Err(reason));
+                    self.lines.push(&mut reply, Err(reason));
                     continue;
                 }
+                let (write, admitted) = match (write, admitted) {
+                    (Write::Store(store), Some(admitted)) if admitted.deferred => {
+                        counters.received += 1;
+                        let line = self.lines.defer(&mut reply, store.seq);
+                        let until = self.deferral.hold(store.clone(), line, self.clock.now());
+                        let kept = Kept::Deferred { until };
+                        self.hand_on(*store, admitted, kept, evictions, &mut counters, &mut touched);
+                        crash::point("store_deferred");
+                        continue;
+                    }
+                    committed => committed,
+                };
                 let applied = applied.next().unwrap_or(Applied::Done);
                 crash::committed(&write);
                 match write {
                     Write::Store(store) if applied == Applied::Done => {
                         counters.received += 1;
-                        self.hand_on(*store, admitted, evictions, &mut counters, &mut touched);
+                        let admitted = admitted.unwrap_or_default();
+                        self.hand_on(*store, admitted, Kept::Row, evictions, &mut counters, &mut touched);
                     }
                     Write::Store(_) => counters.repeated += 1,
                     Write::Progress { bridge, step, .. } => {
@@ -412,10 +484,13 @@ impl<C: Cache + 'static> Writer<C> {
                     Write::Count { bridge, outcome } => counters.bridges.entry(bridge).or_default().finish(outcome),
                     _ => {}
                 }
-                written.push(Ok(applied));
+                self.lines.push(&mut reply, Ok(applied));
             }
-            // A client that has gone meanwhile needs no answer.
-            let _ = part.answer.send(written);
+            self.lines.send(reply);
+        }
+        self.lines.flush();
+        if self.deferral.is_on() {
+            counters.deferred = self.deferral.len() as u64;
         }
         if !self.drop_log.is_empty() {
             self.log_drops(&counters);
@@ -432,26 +507,27 @@ impl<C: Cache + 'static> Writer<C> {
         }
     }
 
-    /// Puts what has been committed into the rings.
+    /// Puts what has been committed, or deferred, into the rings.
     fn hand_on(
         &mut self,
         store: Store,
-        admitted: Option<Admitted>,
+        admitted: Admitted,
+        kept: Kept,
         evictions: &Evictions,
         counters: &mut Counters,
         touched: &mut Vec<BridgeId>,
     ) {
-        let Admitted { memory, dropped } = admitted.unwrap_or(Admitted { memory: Vec::new(), dropped: Vec::new() });
+        let Admitted { memory, dropped, .. } = admitted;
         for (delivery, reason) in dropped {
             let NewDelivery { bridge, topic, .. } = delivery;
             counters.bridges.entry(bridge).or_default().drop_at_once(reason, &topic);
             self.drop_log.record(bridge, reason, &topic, store.seq);
         }
-        let rows = store.deliveries.into_iter().map(|delivery| (delivery, true));
-        for (new, stored) in rows.chain(memory.into_iter().map(|delivery| (delivery, false))) {
+        let rows = store.deliveries.into_iter().map(|delivery| (delivery, kept));
+        for (new, kept) in rows.chain(memory.into_iter().map(|delivery| (delivery, Kept::Volatile))) {
             let bridge = new.bridge;
             touched.push(bridge);
-            if stored && evictions.is_stillborn(bridge, store.seq) {
+            if kept == Kept::Row && evictions.is_stillborn(bridge, store.seq) {
                 counters.bridges.entry(bridge).or_default().drop_at_once(DropReason::Evicted, &new.topic);
                 self.drop_log.record(bridge, DropReason::Evicted, &new.topic, store.seq);
                 continue;
@@ -462,15 +538,19 @@ impl<C: Cache + 'static> Writer<C> {
                 qos: new.qos,
                 retain: new.retain,
                 received_at: store.received_at,
-                stored,
+                kept,
                 message: store.message.clone(),
             };
             let columns = counters.bridges.entry(bridge).or_default();
             let Some(outlet) = self.outlets.get(&bridge) else { continue };
             // Counted before it can be taken, or a column would go below zero.
             columns.accept();
-            if let Err(delivery) = outlet.ring.lock().push(delivery) {
+            let mut ring = outlet.ring.lock();
+            if let Err(delivery) = ring.push(delivery) {
                 columns.give_up(DropReason::Qos0Offline, &delivery.topic);
+            } else if kept != Kept::Row && ring.is_spilled() {
+                // It is to be read back, so it must be a row.
+                self.deferral.handle_step(store.seq);
             }
         }
     }

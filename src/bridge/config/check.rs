@@ -2,7 +2,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{Bridge, Cache, Config, Forward, Synchronous, WhenFull};
+use super::{Bridge, Cache, Config, Durability, Forward, Synchronous, WhenFull};
 use crate::bridge::message::QoS;
 use crate::bridge::topic;
 use crate::bridge::units::format_duration;
@@ -10,6 +10,10 @@ use crate::bridge::yaml::{Document, YamlError};
 
 /// The longest Keep Alive that CONNECT can say.
 const MAX_KEEP_ALIVE: Duration = Duration::from_secs(u16::MAX as u64);
+
+const MIN_COMMIT_AFTER: Duration = Duration::from_millis(1);
+/// Well below the time for which an acknowledgement is held while the disk fails.
+const MAX_COMMIT_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) fn check(config: &Config, document: &Document) -> Result<(), YamlError> {
     let wrong = |key: &str, what: String| Err(document.wrong(key, what));
@@ -32,6 +36,12 @@ pub(super) fn check(config: &Config, document: &Document) -> Result<(), YamlErro
     if let Some(cache) = &config.cache {
         if cache.max_messages == 0 || cache.max_bytes == 0 {
             return wrong("cache", "max_messages and max_bytes must be at least 1".to_owned());
+        }
+        if cache.commit_after < MIN_COMMIT_AFTER || cache.commit_after > MAX_COMMIT_AFTER {
+            return wrong(
+                "cache.commit_after",
+                "from 1ms to 5s: a publisher waits that long on a slow link".to_owned(),
+            );
         }
         if cache.max_age.is_some_and(|max_age| max_age.is_zero()) {
             return wrong("cache.max_age", "0 would drop every message: leave it out for no limit".to_owned());
@@ -172,6 +182,14 @@ pub fn warnings(config: &Config) -> Vec<String> {
             warnings.push(
                 "cache.synchronous: normal: the last acknowledged messages can be lost at a power loss".to_owned(),
             );
+        }
+        if cache.durability == Durability::Deferred {
+            let after = format_duration(cache.commit_after);
+            warnings.push(format!(
+                "cache.durability: deferred: a QoS 1 publish is acknowledged, and handed to local subscribers, when every \
+                 remote it goes to has acknowledged it, or {after} later when it is committed: slower on a slow link; \
+                 nothing acknowledged is at risk, but a publisher must repeat what was not (immediate: it seldom has to)"
+            ));
         }
         overflow(config, cache, &mut warnings);
         if cache.max_age.is_some() {

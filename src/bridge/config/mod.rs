@@ -79,6 +79,16 @@ pub struct Cache {
     /// SQLite's `synchronous`.
     #[serde(default)]
     pub synchronous: Synchronous,
+    /// What an acknowledgement waits for.
+    #[serde(default)]
+    pub durability: Durability,
+    /// `durability: deferred`: how long a message may wait for the remote before it is committed.
+    #[serde(
+        default = "two_hundred_milliseconds",
+        deserialize_with = "units::duration",
+        serialize_with = "units::write_duration"
+    )]
+    pub commit_after: Duration,
 }
 
 impl Cache {
@@ -92,6 +102,8 @@ impl Cache {
             when_full: WhenFull::default(),
             on_corruption: OnCorruption::default(),
             synchronous: Synchronous::default(),
+            durability: Durability::default(),
+            commit_after: two_hundred_milliseconds(),
         }
     }
 }
@@ -131,6 +143,18 @@ pub enum Synchronous {
     Full,
     /// Safe against a crash of the process, not against power loss.
     Normal,
+}
+
+/// What the acknowledgement of a local publisher's QoS 1 message waits for. QoS 2 is committed at once in either case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// Its commit.
+    #[default]
+    Immediate,
+    /// Its commit, or the remotes that it goes to having acknowledged it, whichever is first. What the remotes take
+    /// within `commit_after` is never written to the disk.
+    Deferred,
 }
 
 /// A remote and what goes to and fro.
@@ -376,6 +400,9 @@ fn at_least_once() -> QoS {
 }
 fn hundred_milliseconds() -> Duration {
     Duration::from_millis(100)
+}
+fn two_hundred_milliseconds() -> Duration {
+    Duration::from_millis(200)
 }
 fn two_seconds() -> Duration {
     Duration::from_secs(2)

@@ -246,7 +246,7 @@ mod tests {
             qos: message.qos,
             retain: false,
             received_at: Duration::ZERO,
-            stored: true,
+            kept: crate::bridge::delivery::Kept::Row,
             message: message.clone(),
         });
         world.ring.refill(page.into(), false);

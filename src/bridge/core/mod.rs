@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod backoff;
 pub mod client;
+pub mod deferral;
 pub mod drop_log;
 pub mod eviction;
 pub mod forwarder;

@@ -5,7 +5,7 @@
 //! page, up to the last. So the order is that of arrival whether a message was cached for a second or for a week.
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
-use crate::bridge::delivery::{Delivery, Seq};
+use crate::bridge::delivery::{Delivery, Kept, Seq};
 
 /// The next deliveries of one bridge. Bounded by messages and by bytes (one message may exceed the bytes alone).
 #[derive(Debug)]
@@ -76,20 +76,25 @@ impl Ring {
             && (self.bytes < self.max_bytes || self.deliveries.is_empty())
     }
 
-    /// Puts in what has been committed (or is not stored). A stored one that finds no room will be read back; one that
-    /// is not stored comes back.
+    /// Puts in what has been committed, or is not yet, or never will be. A volatile one that finds no room comes back;
+    /// any other will be read back, so one that is deferred must be committed then.
     pub fn push(&mut self, delivery: Delivery) -> Result<(), Delivery> {
         if self.has_room() {
             self.last = delivery.seq;
             self.append(delivery);
             return Ok(());
         }
-        if !delivery.stored {
+        if delivery.kept == Kept::Volatile {
             return Err(delivery);
         }
         self.spilled = true;
         self.missed = true;
         Ok(())
+    }
+
+    /// Whether rows are to be read before anything more is put in.
+    pub fn is_spilled(&self) -> bool {
+        self.spilled
     }
 
     fn append(&mut self, delivery: Delivery) {
@@ -142,9 +147,9 @@ impl Ring {
         true
     }
 
-    /// Deliveries in the ring that are not rows of the cache.
+    /// Deliveries in the ring that never will be rows of the cache.
     pub fn volatile(&self) -> usize {
-        self.deliveries.iter().filter(|delivery| !delivery.stored).count()
+        self.deliveries.iter().filter(|delivery| delivery.kept == Kept::Volatile).count()
     }
 
     /// Asks for the next page when less than half is left: rows after the given one, at most so many messages and
@@ -197,7 +202,7 @@ mod tests {
             qos: message.qos,
             retain: false,
             received_at: std::time::Duration::ZERO,
-            stored: true,
+            kept: Kept::Row,
             message,
         }
     }
@@ -273,7 +278,22 @@ mod tests {
             ring.push(delivery(seq)).unwrap();
         }
         assert!(!ring.takes_volatile());
-        assert!(ring.push(Delivery { stored: false, ..delivery(4) }).is_err());
+        assert!(ring.push(Delivery { kept: Kept::Volatile, ..delivery(4) }).is_err());
+    }
+
+    #[test]
+    fn a_deferred_message_that_finds_no_room_must_be_read_back_before_anything_newer() {
+        let mut ring = Ring::new(1, 1000, []);
+        ring.refill(vec![], true);
+        let until = std::time::Duration::ZERO;
+        let deferred = |seq| Delivery { kept: Kept::Deferred { until }, ..delivery(seq) };
+        ring.push(deferred(1)).unwrap();
+        assert!(!ring.is_spilled());
+        ring.push(deferred(2)).unwrap();
+        assert!(ring.is_spilled());
+        assert_eq!(taken(&mut ring), [1]);
+        ring.push(deferred(3)).unwrap();
+        assert_eq!((ring.near(), ring.volatile()), (Near::Unread, 0));
     }
 
     #[test]

@@ -24,7 +24,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{Applied, Cache, CacheError, Page, Usage};
 use crate::bridge::config::{OnCorruption, Synchronous};
 use crate::bridge::core::forwarder::Restored;
-use crate::bridge::delivery::{BridgeId, Delivery, Held, HeldPhase, Kind, Origin, Seq, Session, Time, Waiting, Write};
+use crate::bridge::delivery::{
+    BridgeId, Delivery, Held, HeldPhase, Kept, Kind, Origin, Seq, Session, Time, Waiting, Write,
+};
 use crate::bridge::message::{Message, Properties, QoS};
 use crate::bridge::wire::Subscription;
 use apply::{Changes, apply_all, count, key};
@@ -274,7 +276,7 @@ fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         qos: qos(row, 2)?,
         retain: row.get(3)?,
         received_at: time(row.get(4)?),
-        stored: true,
+        kept: Kept::Row,
         message: Arc::new(message),
     })
 }

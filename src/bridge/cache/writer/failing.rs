@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{error, info};
 
-use super::{Evictions, Part, Pending, RETRY, Request, Writer};
+use super::{Admitted, Evictions, Part, Pending, RETRY, Request, Writer};
 use crate::bridge::cache::{Applied, Cache, CacheError};
 use crate::bridge::delivery::Write;
 use crate::bridge::wire::ReasonCode;
@@ -20,27 +20,33 @@ impl<C: Cache + 'static> Writer<C> {
     /// else's refusal meanwhile.
     pub(super) fn apply(&mut self, parts: &mut Vec<Part>, pending: &mut Pending) -> Vec<Applied> {
         loop {
+            self.take_along(parts);
             let Evictions { before, after, .. } = &pending.evictions;
-            let writes: Vec<&Write> = before.iter().chain(wanted(parts)).chain(after).collect();
+            let (first, last) = (before.len() + self.deferral.due().count(), after.len());
+            let writes = before.iter().chain(self.deferral.due()).chain(wanted(parts)).chain(after);
+            let writes: Vec<&Write> = writes.collect();
             if writes.is_empty() {
                 return Vec::new();
             }
+            let changes = writes.iter().any(|write| write.changes_something());
             let applied = match &self.broken {
                 Some(what) => Err(CacheError::Broken { what: what.clone() }),
+                None if !changes => Ok(vec![Applied::Done; writes.len()]),
                 None => self.cache.apply_each(&writes),
             };
             match applied {
                 Ok(mut applied) => {
-                    applied.drain(..before.len());
-                    applied.truncate(applied.len() - after.len());
-                    // What changes nothing succeeds on a full disk as well.
-                    if writes.iter().any(|write| write.changes_something()) {
+                    applied.drain(..first);
+                    applied.truncate(applied.len() - last);
+                    // What changes nothing says nothing of the disk.
+                    if changes {
                         self.recovered();
+                        self.counters.lock().commits += 1;
+                        self.settle_due(pending);
                     }
-                    self.counters.lock().commits += 1;
                     return applied;
                 }
-                Err(error) if is_invariant(&error) => return self.apply_one_by_one(parts, &pending.evictions, &error),
+                Err(error) if is_invariant(&error) => return self.apply_one_by_one(parts, pending, &error),
                 Err(error) => self.failed(&error),
             }
             std::thread::sleep(RETRY);
@@ -52,6 +58,9 @@ impl<C: Cache + 'static> Writer<C> {
     /// Refuses the stores that have been held for long enough, and answers whoever waits for nothing else.
     fn refuse_overdue(&mut self, parts: &mut Vec<Part>, pending: &mut Pending) {
         let now = self.clock.now();
+        if now >= HOLD {
+            self.refuse_due(now - HOLD);
+        }
         let mut waiting: Vec<Part> = Vec::with_capacity(parts.len());
         for mut part in parts.drain(..) {
             for ((write, _), refused) in part.writes.iter().zip(&mut part.refused) {
@@ -84,7 +93,11 @@ impl<C: Cache + 'static> Writer<C> {
                 Request::Write { writes, answer, may_wait } => {
                     self.take_in(writes, answer, may_wait, parts, pending);
                 }
-                Request::Release { answer } => parts.extend(self.release(&answer)),
+                Request::Release { answer } => {
+                    self.end_of_line(&answer);
+                    parts.extend(self.release(&answer));
+                }
+                Request::LinkLost { bridge } => self.deferral.handle_link_lost(bridge),
                 Request::Chores => {}
                 Request::Open { answer, .. } => {
                     // A client that has gone meanwhile needs no answer.
@@ -97,38 +110,45 @@ impl<C: Cache + 'static> Writer<C> {
     }
 
     /// A write that breaks an invariant must not stop the others for ever; a message that cannot be stored is refused.
-    fn apply_one_by_one(&mut self, parts: &mut [Part], evictions: &Evictions, error: &CacheError) -> Vec<Applied> {
+    fn apply_one_by_one(&mut self, parts: &mut [Part], pending: &mut Pending, error: &CacheError) -> Vec<Applied> {
         error!("an invariant of the cache is broken, writing one by one: {error}");
-        self.apply_evictions(&evictions.before);
+        self.apply_evictions(&pending.evictions.before);
+        self.apply_due_one_by_one(pending);
         let mut applied = Vec::new();
         for part in parts {
-            for ((write, _), refused) in part.writes.iter().zip(&mut part.refused) {
-                if refused.is_some() {
+            for ((write, admitted), refused) in part.writes.iter().zip(&mut part.refused) {
+                if refused.is_some() || is_deferred(admitted) {
                     continue;
                 }
-                loop {
-                    match self.cache.apply(std::slice::from_ref(write)) {
-                        Ok(outcomes) => applied.push(outcomes.first().copied().unwrap_or(Applied::Done)),
-                        Err(error) if !is_invariant(&error) && !matches!(write, Write::Store(_)) => {
-                            self.failed(&error);
-                            std::thread::sleep(RETRY);
-                            continue;
-                        }
-                        Err(error) => {
-                            error!("left out {write:?}: {error}");
-                            self.counters.lock().invariant_violations += u64::from(is_invariant(&error));
-                            match write {
-                                Write::Store(_) => *refused = Some(ReasonCode::UNSPECIFIED_ERROR),
-                                _ => applied.push(Applied::Done),
-                            }
-                        }
-                    }
-                    break;
+                match self.apply_alone(write) {
+                    Ok(outcome) => applied.push(outcome),
+                    Err(reason) => *refused = Some(reason),
                 }
             }
         }
-        self.apply_evictions(&evictions.after);
+        self.apply_evictions(&pending.evictions.after);
         applied
+    }
+
+    /// Applies one write, or leaves it out; a store is refused then.
+    pub(super) fn apply_alone(&mut self, write: &Write) -> Result<Applied, ReasonCode> {
+        loop {
+            match self.cache.apply(std::slice::from_ref(write)) {
+                Ok(outcomes) => return Ok(outcomes.first().copied().unwrap_or(Applied::Done)),
+                Err(error) if !is_invariant(&error) && !matches!(write, Write::Store(_)) => {
+                    self.failed(&error);
+                    std::thread::sleep(RETRY);
+                }
+                Err(error) => {
+                    error!("left out {write:?}: {error}");
+                    self.counters.lock().invariant_violations += u64::from(is_invariant(&error));
+                    return match write {
+                        Write::Store(_) => Err(ReasonCode::UNSPECIFIED_ERROR),
+                        _ => Ok(Applied::Done),
+                    };
+                }
+            }
+        }
     }
 
     /// They break no invariant, so only the disk can keep them from being written.
@@ -190,7 +210,12 @@ impl<C: Cache + 'static> Writer<C> {
 
 fn wanted(parts: &[Part]) -> impl Iterator<Item = &Write> {
     let writes = parts.iter().flat_map(|part| part.writes.iter().zip(&part.refused));
-    writes.filter(|(_, refused)| refused.is_none()).map(|((write, _), _)| write)
+    let wanted = writes.filter(|((_, admitted), refused)| refused.is_none() && !is_deferred(admitted));
+    wanted.map(|((write, _), _)| write)
+}
+
+fn is_deferred(admitted: &Option<Admitted>) -> bool {
+    admitted.as_ref().is_some_and(|admitted| admitted.deferred)
 }
 
 /// Not the disk's fault: it will not pass.

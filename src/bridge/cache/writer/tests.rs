@@ -9,6 +9,7 @@ use crate::bridge::delivery::{Kind, Outcome, Session, Time, Waiting};
 use crate::bridge::message::{Message, QoS};
 
 mod bounded;
+mod deferred;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -35,7 +35,7 @@ use super::intake::{Intake, Ticket};
 use super::packet_ids::PacketIds;
 use super::ring::{Near, Ring};
 use crate::bridge::config;
-use crate::bridge::delivery::{BridgeId, Delivery, Held, HeldPhase, Origin, Outcome, Progress, Seq, Time, Write};
+use crate::bridge::delivery::{BridgeId, Delivery, Held, HeldPhase, Kept, Origin, Outcome, Progress, Seq, Time, Write};
 use crate::bridge::message::{Message, QoS};
 use crate::bridge::wire::{Connack, Packet, ReasonCode, Version, encode};
 
@@ -441,15 +441,19 @@ impl Forwarder {
         self.write(Write::Progress { bridge: self.settings.bridge, seq, step }, after, at);
     }
 
-    /// The delivery is done with: its row goes with the next commit; one that is no row is only counted.
+    /// The delivery is done with: its row goes with the next commit; one that never was to be one is only counted.
     fn remove(&mut self, entry: &InFlight, outcome: Outcome, after: After, now: Time) {
         let (bridge, seq) = (self.settings.bridge, entry.delivery.seq);
-        let write = if entry.delivery.stored {
-            Write::Progress { bridge, seq, step: Progress::Removed(outcome) }
-        } else {
-            Write::Count { bridge, outcome }
+        let write = match entry.delivery.kept {
+            Kept::Row | Kept::Deferred { .. } => Write::Progress { bridge, seq, step: Progress::Removed(outcome) },
+            Kept::Volatile => Write::Count { bridge, outcome },
         };
-        self.write(write, after, now + REMOVAL_DELAY);
+        let at = match entry.delivery.kept {
+            // Its publisher waits for this; one that has become a row meanwhile costs a commit too many.
+            Kept::Deferred { until } if now < until => now,
+            _ => now + REMOVAL_DELAY,
+        };
+        self.write(write, after, at);
     }
 
     fn close_after_writing(&mut self) {

@@ -247,7 +247,7 @@ impl Forwarder {
 
     /// The remote will never take it.
     pub(super) fn give_up(&mut self, entry: InFlight, reason: ReasonCode, now: Time) {
-        if !entry.delivery.stored {
+        if entry.delivery.kept == Kept::Volatile {
             return self.drop_delivery(&entry, DropReason::Qos0Refused, now);
         }
         if entry.qos == QoS::ExactlyOnce && entry.dup {

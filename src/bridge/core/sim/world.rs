@@ -12,7 +12,7 @@ use crate::bridge::cache::memory::Memory;
 use crate::bridge::cache::{Applied, Cache};
 use crate::bridge::core::forwarder::Effect;
 use crate::bridge::delivery::{
-    BridgeId, Delivery, DropReason, NewDelivery, Outcome, Progress, Seq, Store, Time, Write,
+    BridgeId, Delivery, DropReason, Kept, NewDelivery, Outcome, Progress, Seq, Store, Time, Write,
 };
 use crate::bridge::message::{Message, Properties, QoS};
 use crate::bridge::wire::{Decoder, Packet};

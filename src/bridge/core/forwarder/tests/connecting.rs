@@ -88,7 +88,7 @@ fn a_socket_that_takes_nothing_closes_after_ack_timeout() {
     config.keep_alive = Duration::ZERO;
     let mut story = Story::new(Version::V5, config, known());
     story.connect(connack(true));
-    story.ring.push(Delivery { stored: false, ..delivery(1, QoS::AtMostOnce) }).unwrap();
+    story.ring.push(Delivery { kept: Kept::Volatile, ..delivery(1, QoS::AtMostOnce) }).unwrap();
     story.forwarder.pump(&mut story.ring, story.now);
     assert!(!story.forwarder.transmit().is_empty());
     assert_eq!(story.forwarder.deadline(), Some(story.now + SECOND * 20));

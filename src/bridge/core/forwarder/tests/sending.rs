@@ -187,3 +187,21 @@ fn a_full_window_is_not_the_governors_to_wake_for() {
     assert!(story.forwarder.governed.is_some_and(|until| until > story.now));
     assert_eq!(published(&story.later(SECOND)).len(), 1);
 }
+
+#[test]
+fn of_what_is_deferred_the_cache_is_told_at_once_and_of_what_should_be_a_row_by_now_with_others() {
+    let mut story = Story::connected(Version::V5);
+    let until = story.now + SECOND;
+    for seq in 1..=3 {
+        story.push(Delivery { kept: Kept::Deferred { until }, ..delivery(seq, QoS::AtLeastOnce) });
+    }
+    story.say(Packet::Puback(Ack::success(1)));
+    assert_eq!(steps(&story.commit().0), [(1, Progress::Removed(Outcome::Delivered))]);
+    story.say(Packet::Puback(Ack { packet_id: 2, reason: ReasonCode::NOT_AUTHORIZED }));
+    assert_eq!(steps(&story.commit().0), [(2, Progress::Quarantined(ReasonCode::NOT_AUTHORIZED))]);
+    story.later(SECOND);
+    story.say(Packet::Puback(Ack::success(3)));
+    assert_eq!(steps(&story.commit().0), []);
+    story.later(REMOVAL_DELAY);
+    assert_eq!(steps(&story.commit().0), [(3, Progress::Removed(Outcome::Delivered))]);
+}

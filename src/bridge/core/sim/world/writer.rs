@@ -100,7 +100,7 @@ impl World {
             qos: message.qos,
             retain: false,
             received_at: self.now,
-            stored: false,
+            kept: Kept::Volatile,
             message,
         };
         if delivery.qos == QoS::AtMostOnce && process.ring.takes_volatile() {
@@ -114,7 +114,7 @@ impl World {
             return self.ledger.committed(&dropped);
         }
         self.apply(job, bridge);
-        delivery.stored = true;
+        delivery.kept = Kept::Row;
         let process = self.process.as_mut().filter(|_| self.sin != Some(Sin::ReadsOnePageOnly) || self.seq.0 < 20);
         if let Some(process) = process {
             let _ = process.ring.push(delivery);
