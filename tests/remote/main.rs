@@ -59,8 +59,7 @@ fn session_present_for_a_bridge_without_state_is_not_believed() {
     let (mut wire, connect) = sham.connect(connack(true));
     assert!(connect.clean_start);
     closed(&mut wire);
-    let (mut wire, connect) = sham.connect(connack(false));
-    assert!(connect.clean_start, "it still has none");
+    let mut wire = sham.established();
     assert_eq!(acknowledge(&mut wire), "kept");
     sham.is_done(0);
 }
@@ -68,7 +67,7 @@ fn session_present_for_a_bridge_without_state_is_not_believed() {
 #[test]
 fn a_receive_maximum_of_1_is_one_publish_at_a_time() {
     let mut sham = Sham::new(", keep_alive: 1s");
-    let (mut wire, _) = sham.connect(Connack { receive_maximum: 1, ..connack(false) });
+    let mut wire = sham.established_with(Connack { receive_maximum: 1, ..connack(false) });
     for payload in ["1", "2", "3"] {
         sham.publish(payload, QoS::AtLeastOnce);
     }
@@ -89,7 +88,7 @@ fn a_receive_maximum_of_1_is_one_publish_at_a_time() {
 fn a_lower_maximum_qos_lowers_what_is_sent() {
     for maximum_qos in [QoS::AtLeastOnce, QoS::AtMostOnce] {
         let mut sham = Sham::new("");
-        let (mut wire, _) = sham.connect(Connack { maximum_qos, ..connack(false) });
+        let mut wire = sham.established_with(Connack { maximum_qos, ..connack(false) });
         sham.publish("lowered", QoS::ExactlyOnce);
         let (name, packet_id, _, qos) = published(&mut wire);
         assert_eq!((name.as_str(), qos), ("lowered", maximum_qos));

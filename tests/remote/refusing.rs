@@ -9,7 +9,7 @@ fn a_cached_message_that_is_too_large_is_set_aside_and_the_next_goes() {
     let mut sham = Sham::new("");
     sham.publish(&"x".repeat(500), QoS::AtLeastOnce);
     sham.publish("small", QoS::AtLeastOnce);
-    let (mut wire, _) = sham.connect(Connack { maximum_packet_size: Some(100), ..connack(false) });
+    let mut wire = sham.established_with(Connack { maximum_packet_size: Some(100), ..connack(false) });
     assert_eq!(acknowledge(&mut wire), "small");
     sham.is_done(1);
     assert!(sham.bridge.process.log().contains("set aside, the remote refuses it: Packet too large (0x95)"));

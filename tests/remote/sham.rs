@@ -57,11 +57,24 @@ impl Sham {
         (wire, connect)
     }
 
-    /// A first connection, which the bridge has committed: the remote has a session.
+    /// A bridge without state has connected once, to wipe the remote's, and then to stay.
     pub fn established(&self) -> Wire {
-        let (wire, connect) = self.connect(connack(false));
-        assert!(connect.clean_start, "without state of its own");
+        self.established_with(connack(false))
+    }
+
+    /// The same, where the connection that stays is answered with this.
+    pub fn established_with(&self, connack: Connack) -> Wire {
+        self.wiped();
+        let (wire, connect) = self.connect(connack);
+        assert!(!connect.clean_start && connect.session_expiry > 0, "the session that stays");
         wire
+    }
+
+    /// A bridge without state connects with a session that ends at once.
+    pub fn wiped(&self) {
+        let (mut wire, connect) = self.connect(connack(false));
+        assert!(connect.clean_start && connect.session_expiry == 0, "without state of its own");
+        closed(&mut wire);
     }
 
     /// A local client publishes this and has its acknowledgement.
