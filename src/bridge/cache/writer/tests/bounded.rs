@@ -39,7 +39,7 @@ impl World {
     }
 
     fn publisher(&self) -> Publisher {
-        let (answer, answers) = mpsc::unbounded_channel();
+        let (answer, answers) = Answer::channel();
         let (requests, clock) = (self.requests.downgrade(), self.clock);
         Publisher { requests, clock, answer, answers, answered: Vec::new() }
     }
@@ -156,7 +156,7 @@ fn what_is_taken_is_never_evicted_however_close_it_was() {
     let forwarder = {
         let (requests, counters, stop) = (world.requests.clone(), world.counters.clone(), stop.clone());
         std::thread::spawn(move || {
-            let (answer, mut answers) = mpsc::unbounded_channel();
+            let (answer, mut answers) = Answer::channel();
             let mut taken = 0;
             while !stop.load(Ordering::SeqCst) || ring.lock().near() != crate::bridge::core::ring::Near::Nothing {
                 let Some(delivery) = ring.lock().take() else {
