@@ -6,6 +6,7 @@ mod chores;
 mod eviction;
 mod failing;
 #[cfg(test)]
+#[allow(missing_docs)] // For tests alone.
 pub mod stepped;
 
 use std::collections::HashMap;

@@ -268,3 +268,25 @@ fn what_is_too_old_leaves_while_nothing_else_happens_and_makes_room() {
     assert_eq!((first.seq, world.taken()), (Seq(1), vec![4]));
     world.end();
 }
+
+#[test]
+fn where_a_refusal_ends_the_connection_nothing_after_it_is_taken() {
+    let world = World::new(limits(WhenFull::Reject));
+    let mut publisher = world.publisher();
+    publisher.answer.end_with_a_refusal();
+    publisher.publish(4);
+    publisher.wait(4);
+    world.taken();
+    world.deliver(1);
+    // There is room now, but the fourth will come again, and before this one.
+    publisher.publish(1);
+    publisher.wait(5);
+    let stored: Vec<bool> = publisher.answered.iter().map(Result::is_ok).collect();
+    assert_eq!(stored, [true, true, true, false, false]);
+    let mut again = world.publisher();
+    again.publish(1);
+    again.wait(1);
+    assert!(again.answered[0].is_ok());
+    drop((publisher, again));
+    world.end();
+}
