@@ -164,10 +164,8 @@ impl World {
         let keeps: Vec<bool> = self.remotes.iter().map(|remote| !remote.broker.has_forgotten).collect();
         let in_doubt: Vec<bool> = self.remotes.iter().map(|remote| !remote.broker.unheard.is_empty()).collect();
         self.ledger.settle(&self.plan, &keeps, &in_doubt);
-        for number in 0..self.remotes.len() {
-            if !in_doubt[number] {
-                self.settle_inbound(number);
-            }
+        for (number, _) in in_doubt.iter().enumerate().filter(|(_, in_doubt)| !**in_doubt) {
+            self.settle_inbound(number);
         }
         let kept = self.process.as_mut().map_or(0, |process| process.writer.cache().memory.kept());
         let wanted = self.process.as_mut().map_or(0, |process| {

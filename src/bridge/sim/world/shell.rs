@@ -153,8 +153,7 @@ impl World {
 
     fn perform(&mut self, number: usize) -> bool {
         let mut performed = false;
-        loop {
-            let Some(process) = &mut self.process else { break };
+        while let Some(process) = &mut self.process {
             let leg = &mut process.legs[number];
             let Some(effect) = leg.forwarder.poll_effect() else { break };
             performed = true;
