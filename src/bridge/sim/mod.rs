@@ -159,3 +159,8 @@ fn a_twin_that_lets_one_remote_wait_for_another_is_found_out() {
 fn a_twin_that_starts_with_a_wall_clock_that_was_set_back_is_found_out() {
     is_found_out(Sin::StartsAtTheWallClock, "future");
 }
+
+#[test]
+fn a_twin_that_knows_no_limits_is_found_out() {
+    is_found_out(Sin::IgnoresTheLimits, "above the limits");
+}

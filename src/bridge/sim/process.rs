@@ -12,6 +12,7 @@ use crate::bridge::cache::Cache;
 use crate::bridge::cache::writer::stepped::{Line, Opening, Stepped};
 use crate::bridge::cache::writer::{Outlet, Request, SharedRing};
 use crate::bridge::config;
+use crate::bridge::core::admission::Limits;
 use crate::bridge::core::client::Client;
 use crate::bridge::core::forwarder::{Forwarder, Settings};
 use crate::bridge::core::intake::Ticket;
@@ -123,7 +124,8 @@ impl Process {
             counters.lock().bridges.insert(bridge, columns);
             let held = restored.held.iter().map(|held| held.delivery.seq);
             let ring = SharedRing::new(Ring::new(remote.ring.0, remote.ring.1, held));
-            outlets.insert(bridge, Outlet { limits: remote.limits, ring: ring.clone() });
+            let limits = if sin == Some(Sin::IgnoresTheLimits) { Limits::NONE } else { remote.limits };
+            outlets.insert(bridge, Outlet { limits, ring: ring.clone() });
             let max_age = remote.limits.max_age;
             let seed = plan.seed ^ number as u64;
             let settings = Settings { bridge, version: remote.version, config, max_age, seed };

@@ -49,6 +49,7 @@ pub(super) enum Sin {
     WaitsForTheOther,
     StartsAtTheWallClock,
     TakesWhatFollows,
+    IgnoresTheLimits,
 }
 
 /// One remote and the way there.

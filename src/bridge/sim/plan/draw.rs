@@ -48,6 +48,11 @@ impl Plan {
         let mut faults: Vec<(Time, usize, Fault)> = (0..random.usize(0..10))
             .map(|_| (moment(random, healed_at), random.usize(0..mood.remotes), fault(random, &mood)))
             .collect();
+        // A first CONNECT that comes when another has long been answered.
+        if one_in(random, 6) {
+            let lasting = millis(random.u64(2_000..8_000));
+            faults.push((Time::ZERO, random.usize(0..mood.remotes), Fault::HoldBack { lasting }));
+        }
         faults.sort_by_key(|(at, ..)| *at);
         // While the disk stalls, what is lined up gathers behind it, and leaves as one.
         faults.retain(|(_, _, fault)| {

@@ -1,6 +1,7 @@
 //! What surrounds a forwarder: it is told what happened, and what it asks for is done.
 use super::super::ledger::account::id;
 use super::*;
+use crate::bridge::core::ring::Ring;
 
 impl World {
     pub(super) fn hear(&mut self, number: usize, link: usize, chunk: Chunk) {
@@ -64,10 +65,10 @@ impl World {
             let Some(process) = &mut self.process else { return };
             let leg = &mut process.legs[number];
             let before = leg.forwarder.taken();
-            if leg.forwarder.is_connected() && !others_are_up && self.sin == Some(Sin::WaitsForTheOther) {
-                return;
-            }
-            let page = {
+            let page = if !others_are_up && self.sin == Some(Sin::WaitsForTheOther) {
+                leg.forwarder.pump(&mut Ring::new(1, 1, []), now);
+                None
+            } else {
                 let mut ring = leg.ring.lock();
                 leg.forwarder.pump(&mut ring, now);
                 ring.wants_page()
