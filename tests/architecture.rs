@@ -47,6 +47,16 @@ fn the_core_is_pure() {
 }
 
 #[test]
+fn the_simulation_follows_from_its_seed() {
+    let words =
+        ["Instant::now", "SystemTime", "tokio", "rusqlite", "std::net", "std::fs", "std::thread", "fastrand::u"];
+    let hits = lines_with("src/bridge/sim", &words);
+    // How long a run is, and where it begins, is no part of a world.
+    let in_worlds: Vec<String> = hits.into_iter().filter(|hit| !hit.contains("src/bridge/sim/mod.rs")).collect();
+    assert_eq!(in_worlds, Vec::<String>::new());
+}
+
+#[test]
 fn the_judging_half_of_the_laboratory_is_pure() {
     let words = ["Instant::now", "SystemTime", "tokio", "std::net", "rumqttc"];
     for folder in ["plan.rs", "history.rs", "identity.rs", "schedule.rs", "ledger", "spec", "verdict"] {

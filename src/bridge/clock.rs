@@ -13,7 +13,8 @@ use super::delivery::Time;
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     base: Time,
-    origin: Instant,
+    /// `None`: it stands still.
+    origin: Option<Instant>,
 }
 
 impl Clock {
@@ -25,17 +26,23 @@ impl Clock {
 
     /// The same, where the wall clock says this.
     fn at(wall: Time, latest: Time) -> Self {
-        Self { base: wall.max(latest), origin: Instant::now() }
+        Self { base: wall.max(latest), origin: Some(Instant::now()) }
+    }
+
+    /// A clock that stands still, for whoever simulates time.
+    #[cfg(test)]
+    pub fn still(now: Time) -> Self {
+        Self { base: now, origin: None }
     }
 
     /// Now.
     pub fn now(&self) -> Time {
-        self.base + self.origin.elapsed()
+        self.base + self.origin.map_or(Duration::ZERO, |origin| origin.elapsed())
     }
 
     /// A moment for tokio's timers.
     pub fn instant(&self, time: Time) -> tokio::time::Instant {
-        (self.origin + time.saturating_sub(self.base)).into()
+        (self.origin.unwrap_or_else(Instant::now) + time.saturating_sub(self.base)).into()
     }
 }
 

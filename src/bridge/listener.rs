@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
 use super::cache::Applied;
-use super::cache::writer::{Request, Written};
+use super::cache::writer::{Answer, Request, Written};
 use super::clock::Clock;
 use super::config;
 use super::core::client::{Client, Effect};
@@ -87,7 +87,7 @@ struct Connection {
     decoder: Decoder,
     place: Option<Place>,
     answers: mpsc::UnboundedReceiver<Vec<Written>>,
-    answer: mpsc::UnboundedSender<Vec<Written>>,
+    answer: Answer,
     input: BytesMut,
     eof: bool,
     /// What waits for room was given up.
@@ -106,7 +106,7 @@ enum Event {
 
 impl Connection {
     fn new(leg: LocalLeg, config: &config::Listener) -> Self {
-        let (answer, answers) = mpsc::unbounded_channel();
+        let (answer, answers) = Answer::channel();
         let maximum = config.max_packet_size as u32;
         Self {
             client: Client::new(config.receive_maximum, maximum, leg.clock.now()),
@@ -151,7 +151,7 @@ impl Connection {
             }
         }
         if let Some(write) = self.client.closing_write(self.leg.clock.now()) {
-            let (answer, mut committed) = mpsc::unbounded_channel();
+            let (answer, mut committed) = Answer::channel();
             // Without a writer the session is resumed as it was committed last.
             if self.leg.requests.send(Request::Write { writes: vec![write], answer, may_wait: false }).await.is_ok() {
                 committed.recv().await;
@@ -203,6 +203,9 @@ impl Connection {
                     }
                 }
                 Effect::Commit(writes) => {
+                    if self.client.ends_with_a_refusal() {
+                        self.answer.end_with_a_refusal();
+                    }
                     let request = Request::Write { writes, answer: self.answer.clone(), may_wait: true };
                     self.leg.requests.send(request).await?;
                 }

@@ -14,6 +14,8 @@ pub mod listener;
 pub mod message;
 pub mod metrics;
 pub mod remote;
+#[cfg(test)]
+mod sim;
 pub mod supervisor;
 pub mod topic;
 pub mod units;

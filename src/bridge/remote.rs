@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
-use super::cache::writer::{Request, SharedRing, Written};
+use super::cache::writer::{Answer, Request, SharedRing, Written};
 use super::clock::Clock;
 use super::config::Server;
 use super::core::forwarder::{Effect, Forwarder, Settings};
@@ -47,7 +47,7 @@ pub struct RemoteLeg {
     clock: Clock,
     link: Option<Link>,
     answers: mpsc::UnboundedReceiver<Vec<Written>>,
-    answer: mpsc::UnboundedSender<Vec<Written>>,
+    answer: Answer,
     delivered: mpsc::UnboundedReceiver<(Ticket, Vec<NewDelivery>)>,
     delivering: mpsc::UnboundedSender<(Ticket, Vec<NewDelivery>)>,
     connecting: Option<tokio::task::JoinHandle<Result<TcpStream, String>>>,
@@ -108,7 +108,7 @@ pub struct Surroundings {
 impl RemoteLeg {
     /// A remote leg that is about to connect.
     pub fn new(settings: &Settings, forwarder: Forwarder, with: Surroundings) -> Self {
-        let (answer, answers) = mpsc::unbounded_channel();
+        let (answer, answers) = Answer::channel();
         let (delivering, delivered) = mpsc::unbounded_channel();
         let Surroundings { ring, requests, hub, routes, counters, clock } = with;
         Self {

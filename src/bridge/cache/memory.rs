@@ -196,7 +196,13 @@ impl Cache for Memory {
 #[cfg(test)]
 impl Memory {
     /// Messages that are kept, whoever they go to.
-    pub(super) fn kept(&self) -> u64 {
+    pub(in crate::bridge) fn kept(&self) -> u64 {
         self.deliveries.keys().map(|(_, seq)| seq).collect::<BTreeSet<_>>().len() as u64
+    }
+
+    /// The oldest delivery of a bridge that is not set aside.
+    pub(in crate::bridge) fn first(&self, bridge: BridgeId) -> Option<Seq> {
+        let waiting = |(_, state): &&(Delivery, State)| !matches!(state, State::Quarantined(_));
+        self.of(bridge, Seq::default()).find(waiting).map(|(delivery, _)| delivery.seq)
     }
 }

@@ -1,11 +1,15 @@
 //! The one thread that owns the cache: whatever has queued up is one transaction, so the next batch fills while this
 //! one is committed, and no timer is needed.
+mod answer;
 mod blocked;
 mod chores;
 mod deferred;
 mod eviction;
 mod failing;
 mod lines;
+#[cfg(test)]
+#[allow(missing_docs)] // For tests alone.
+pub mod stepped;
 mod wait;
 
 use std::collections::HashMap;
@@ -15,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{error, warn};
 
+pub use answer::Answer;
 use blocked::Blocked;
 use eviction::Evictions;
 use lines::Lines;
@@ -38,7 +43,6 @@ const WAITING_REQUESTS: usize = 1024;
 /// Between attempts while the disk fails.
 const RETRY: Duration = Duration::from_millis(100);
 
-type Answer = mpsc::UnboundedSender<Vec<Written>>;
 /// What a batch will change, once it is committed.
 #[derive(Debug, Default)]
 struct Pending {
@@ -68,7 +72,7 @@ pub enum Request {
         /// In order.
         writes: Vec<Write>,
         /// Answered after the commit.
-        answer: mpsc::UnboundedSender<Vec<Written>>,
+        answer: Answer,
         /// Whether stores may wait for room (`when_full: block`; otherwise they are refused then) or for their remotes
         /// (`durability: deferred`), and what is asked for after them with the same answer behind them.
         may_wait: bool,
@@ -76,7 +80,7 @@ pub enum Request {
     /// Whatever waits for room with this answer is refused, and whatever waits for a remote is committed.
     Release {
         /// As in [`Request::Write`].
-        answer: mpsc::UnboundedSender<Vec<Written>>,
+        answer: Answer,
     },
     /// The link of a bridge is down: nothing waits for its remote any more.
     LinkLost {
@@ -229,46 +233,51 @@ impl<C: Cache + 'static> Writer<C> {
     pub fn run(mut self) {
         let mut requests = Vec::with_capacity(WAITING_REQUESTS);
         while self.receive(&mut requests) {
-            let mut parts = Vec::new();
-            for request in requests.drain(..) {
-                match request {
-                    Request::Write { writes, answer, may_wait } => parts.push((writes, answer, may_wait)),
-                    // These read what stands before them.
-                    Request::Open { client_id, clean_start, expiry, answer } => {
-                        self.write(std::mem::take(&mut parts));
-                        let opened = self.open(&client_id, clean_start, expiry);
-                        // A client that has gone meanwhile needs no answer.
-                        let _ = answer.send(opened);
-                    }
-                    Request::Page { bridge, after, messages, bytes } => {
-                        self.write(std::mem::take(&mut parts));
-                        self.page(bridge, after, messages, bytes);
-                    }
-                    Request::Release { answer } => {
-                        self.write(std::mem::take(&mut parts));
-                        self.end_of_line(&answer);
-                        if let Some(part) = self.release(&answer) {
-                            self.commit(vec![part], Pending::default());
-                            self.count_blocked();
-                        }
-                        self.commit_due();
-                    }
-                    Request::LinkLost { bridge } => {
-                        self.write(std::mem::take(&mut parts));
-                        self.deferral.handle_link_lost(bridge);
-                        self.commit_due();
-                    }
-                    Request::Chores => self.chores_due = true,
-                }
-            }
-            self.write(parts);
-            self.do_chores();
+            self.work(requests.drain(..));
         }
         self.deferral.handle_end();
         self.commit_due();
         if let Err(error) = self.cache.close() {
             error!("closing the cache: {error}");
         }
+    }
+
+    /// Does what has queued up, in its order.
+    fn work(&mut self, requests: impl Iterator<Item = Request>) {
+        let mut parts = Vec::new();
+        for request in requests {
+            match request {
+                Request::Write { writes, answer, may_wait } => parts.push((writes, answer, may_wait)),
+                // These read what stands before them.
+                Request::Open { client_id, clean_start, expiry, answer } => {
+                    self.write(std::mem::take(&mut parts));
+                    let opened = self.open(&client_id, clean_start, expiry);
+                    // A client that has gone meanwhile needs no answer.
+                    let _ = answer.send(opened);
+                }
+                Request::Page { bridge, after, messages, bytes } => {
+                    self.write(std::mem::take(&mut parts));
+                    self.page(bridge, after, messages, bytes);
+                }
+                Request::Release { answer } => {
+                    self.write(std::mem::take(&mut parts));
+                    self.end_of_line(&answer);
+                    if let Some(part) = self.release(&answer) {
+                        self.commit(vec![part], Pending::default());
+                        self.count_blocked();
+                    }
+                    self.commit_due();
+                }
+                Request::LinkLost { bridge } => {
+                    self.write(std::mem::take(&mut parts));
+                    self.deferral.handle_link_lost(bridge);
+                    self.commit_due();
+                }
+                Request::Chores => self.chores_due = true,
+            }
+        }
+        self.write(parts);
+        self.do_chores();
     }
 
     /// Waits for requests, or until something that was deferred must be committed; false where nobody can ask for
@@ -292,14 +301,20 @@ impl<C: Cache + 'static> Writer<C> {
         if requests.is_empty() {
             return self.commit_due();
         }
+        let (parts, pending) = self.prepare(requests);
+        self.commit(parts, pending);
+        self.commit_due();
+        self.admit_what_waits();
+    }
+
+    /// Decides what becomes of each write; what goes for it is taken away from the forwarders here.
+    fn prepare(&mut self, requests: Vec<(Vec<Write>, Answer, bool)>) -> (Vec<Part>, Pending) {
         let mut pending = Pending::default();
         let mut parts = Vec::with_capacity(requests.len());
         for (writes, answer, may_wait) in requests {
             self.take_in(writes, answer, may_wait, &mut parts, &mut pending);
         }
-        self.commit(parts, pending);
-        self.commit_due();
-        self.admit_what_waits();
+        (parts, pending)
     }
 
     /// What a commit has made room for may be the last that anybody hears of the queue, so it is looked at here.
@@ -339,8 +354,14 @@ impl<C: Cache + 'static> Writer<C> {
         let mut part = Part { writes: Vec::with_capacity(writes.len()), refused: Vec::new(), answer };
         let mut writes = writes.into_iter();
         while let Some(write) = writes.next() {
+            if part.answer.refuses(&write) {
+                part.writes.push((write, None));
+                part.refused.push(Some(ReasonCode::QUOTA_EXCEEDED));
+                continue;
+            }
             match self.admit(write, may_wait, pending) {
                 Ok((write, refused)) => {
+                    part.answer.note(refused);
                     part.writes.push(write);
                     part.refused.push(refused);
                 }
@@ -590,8 +611,8 @@ impl<C: Cache + 'static> Writer<C> {
 fn answer_too_early(parts: &mut [Part]) {
     for part in parts {
         let done = |refused: &Option<ReasonCode>| refused.map_or(Ok(Applied::Done), Err);
-        let _ = part.answer.send(part.refused.iter().map(done).collect());
-        part.answer = mpsc::unbounded_channel().0;
+        part.answer.send(part.refused.iter().map(done).collect());
+        part.answer = Answer::channel().0;
     }
     std::thread::sleep(RETRY);
 }

@@ -157,6 +157,11 @@ impl<R> Client<R> {
         !self.committing.is_empty()
     }
 
+    /// Whether a PUBLISH can be refused by the end of the connection alone.
+    pub fn ends_with_a_refusal(&self) -> bool {
+        self.version == Version::V4
+    }
+
     /// Client Identifier; empty before CONNECT.
     pub fn client_id(&self) -> &Arc<str> {
         &self.client_id
@@ -397,7 +402,10 @@ impl<R> Client<R> {
                     if *outcome == Ok(true) {
                         self.effects.push_back(Effect::Publish(message));
                     }
-                    if outcome.is_err() && self.version == Version::V4 {
+                    if outcome.is_err() && self.ends_with_a_refusal() && !self.is_closed() {
+                        // What was stored before it must not be sent again: where the queue stays full that would be
+                        // for ever.
+                        self.send_replies();
                         // 3.1.1 has no other way to refuse a message: the publisher keeps it, and comes back.
                         self.close_at_once("a PUBLISH could not be stored");
                     }
@@ -428,10 +436,7 @@ impl<R> Client<R> {
         if !matches!(self.state, State::Open) {
             return;
         }
-        while let Some(packet) = self.intake.poll_reply() {
-            self.count_answer(&packet);
-            self.send(&packet);
-        }
+        self.send_replies();
         while self.closing.is_none() && self.out.len() < HIGH_WATER {
             let Some(packet) = self.outgoing.poll(self.version) else { break };
             self.send(&packet);
@@ -445,6 +450,13 @@ impl<R> Client<R> {
                 self.send(&Packet::Disconnect(Disconnect::new(reason)));
             }
             self.close_at_once(&why);
+        }
+    }
+
+    fn send_replies(&mut self) {
+        while let Some(packet) = self.intake.poll_reply() {
+            self.count_answer(&packet);
+            self.send(&packet);
         }
     }
 

@@ -14,5 +14,3 @@ pub mod packet_ids;
 pub mod ring;
 pub mod routes;
 pub mod session;
-#[cfg(test)]
-mod sim;

@@ -28,6 +28,15 @@ impl Blocked {
         self.lines.is_empty()
     }
 
+    /// What each connection waits to have stored.
+    #[cfg(test)]
+    pub(super) fn stores(&self) -> impl Iterator<Item = &crate::bridge::delivery::Store> {
+        self.lines.iter().filter_map(|line| match line.requests.front()?.first()? {
+            Write::Store(store) => Some(&**store),
+            _ => None,
+        })
+    }
+
     fn line(&mut self, answer: &Answer) -> Option<&mut Line> {
         self.lines.iter_mut().find(|line| line.answer.same_channel(answer))
     }

@@ -66,9 +66,10 @@ impl<C: Cache + 'static> Writer<C> {
             for ((write, _), refused) in part.writes.iter().zip(&mut part.refused) {
                 if let Write::Store(store) = write
                     && refused.is_none()
-                    && now.saturating_sub(store.received_at) >= HOLD
+                    && (now.saturating_sub(store.received_at) >= HOLD || part.answer.refuses(write))
                 {
                     *refused = Some(ReasonCode::UNSPECIFIED_ERROR);
+                    part.answer.note(*refused);
                     let size = store.message.size() as u64;
                     for delivery in &store.deliveries {
                         pending.grow(delivery.bridge, -1, size);

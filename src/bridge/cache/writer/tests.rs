@@ -72,7 +72,7 @@ fn a_full_disk_refuses_in_time_whatever_else_waits_and_is_red_until_it_has_room(
     let (writer, requests) = Writer::new(cache, outlets, counters.clone(), clock).unwrap();
     let thread = std::thread::spawn(move || writer.run());
     let write = |writes: Vec<Write>| {
-        let (answer, answers) = mpsc::unbounded_channel();
+        let (answer, answers) = Answer::channel();
         requests.blocking_send(Request::Write { writes, answer, may_wait: true }).unwrap();
         answers
     };

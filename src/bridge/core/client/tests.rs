@@ -3,8 +3,12 @@ use super::*;
 const NOW: Time = Duration::from_secs(1000);
 
 fn connected(keep_alive: u16, receive_maximum: u16) -> Client<()> {
+    connected_by(Version::V5, keep_alive, receive_maximum)
+}
+
+fn connected_by(version: Version, keep_alive: u16, receive_maximum: u16) -> Client<()> {
     let mut client = Client::new(receive_maximum, 1 << 20, NOW);
-    let connect = Connect { keep_alive, session_expiry: 60, ..Connect::new(Version::V5, "c") };
+    let connect = Connect { keep_alive, session_expiry: 60, ..Connect::new(version, "c") };
     client.handle_packet(Packet::Connect(Box::new(connect)), &Routes::default(), NOW);
     let opened = Opened { present: false, session: Default::default(), writes: Vec::new() };
     client.handle_opened(opened, None, NOW);
@@ -78,4 +82,18 @@ fn a_subscriber_that_acknowledges_nothing_is_disconnected_so_that_others_need_no
     assert!(!client.is_closing(), "it makes progress");
     client.handle_timeout(later + ACK_TIMEOUT);
     assert!(client.is_closing());
+}
+
+#[test]
+fn what_was_stored_before_a_refusal_is_acknowledged_on_3_1_1_and_nothing_else() {
+    let mut client = connected_by(Version::V4, 0, 10);
+    (1..=4).for_each(|packet_id| publish(&mut client, packet_id));
+    client.flush(NOW);
+    let refused = Err(ReasonCode::QUOTA_EXCEEDED);
+    client.handle_committed(&[Ok(true), refused, refused, Ok(true)]);
+    client.flush(NOW);
+    let mut expected = Vec::new();
+    encode(&Packet::Puback(crate::bridge::wire::Ack::success(1)), Version::V4, &mut expected);
+    assert_eq!(client.transmit(), expected, "a PUBACK of 3.1.1 has no Reason Code: it would say that 2 is stored");
+    assert!(client.is_closed());
 }

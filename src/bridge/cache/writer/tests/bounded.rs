@@ -39,7 +39,7 @@ impl World {
     }
 
     fn publisher(&self) -> Publisher {
-        let (answer, answers) = mpsc::unbounded_channel();
+        let (answer, answers) = Answer::channel();
         let (requests, clock) = (self.requests.downgrade(), self.clock);
         Publisher { requests, clock, answer, answers, answered: Vec::new() }
     }
@@ -156,7 +156,7 @@ fn what_is_taken_is_never_evicted_however_close_it_was() {
     let forwarder = {
         let (requests, counters, stop) = (world.requests.clone(), world.counters.clone(), stop.clone());
         std::thread::spawn(move || {
-            let (answer, mut answers) = mpsc::unbounded_channel();
+            let (answer, mut answers) = Answer::channel();
             let mut taken = 0;
             while !stop.load(Ordering::SeqCst) || ring.lock().near() != crate::bridge::core::ring::Near::Nothing {
                 let Some(delivery) = ring.lock().take() else {
@@ -266,5 +266,27 @@ fn what_is_too_old_leaves_while_nothing_else_happens_and_makes_room() {
     assert!(begun.elapsed() >= age / 2, "{:?}", begun.elapsed());
     assert_eq!(world.counted(DropReason::Expired).0, 2, "what is in flight does not expire any more");
     assert_eq!((first.seq, world.taken()), (Seq(1), vec![4]));
+    world.end();
+}
+
+#[test]
+fn where_a_refusal_ends_the_connection_nothing_after_it_is_taken() {
+    let world = World::new(limits(WhenFull::Reject));
+    let mut publisher = world.publisher();
+    publisher.answer.end_with_a_refusal();
+    publisher.publish(4);
+    publisher.wait(4);
+    world.taken();
+    world.deliver(1);
+    // There is room now, but the fourth will come again, and before this one.
+    publisher.publish(1);
+    publisher.wait(5);
+    let stored: Vec<bool> = publisher.answered.iter().map(Result::is_ok).collect();
+    assert_eq!(stored, [true, true, true, false, false]);
+    let mut again = world.publisher();
+    again.publish(1);
+    again.wait(1);
+    assert!(again.answered[0].is_ok());
+    drop((publisher, again));
     world.end();
 }

@@ -47,7 +47,7 @@ impl World {
     }
 
     fn connection(&self, may_wait: bool) -> Connection {
-        let (answer, answers) = mpsc::unbounded_channel();
+        let (answer, answers) = Answer::channel();
         Connection { requests: self.requests.downgrade(), may_wait, answer, answers, answered: Vec::new() }
     }
 

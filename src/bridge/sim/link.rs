@@ -53,6 +53,8 @@ pub(super) struct Link {
     pub(super) down: Pipe,
     pub(super) client_open: bool,
     pub(super) server_open: bool,
+    /// Until then the network keeps what goes up.
+    pub(super) held_until: Time,
 }
 
 impl Link {

@@ -3,8 +3,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ledger::{Ledger, id};
-use super::plan::{Misbehaviour, Spec, millis};
+use super::ledger::account::{Account, id};
+use super::plan::{Misbehaviour, RemotePlan, Spec, millis};
+use super::world::Sin;
 use crate::bridge::delivery::Time;
 use crate::bridge::message::{Message, QoS};
 use crate::bridge::wire::{Ack, Connack, Connect, Decoder, Packet, Publish, ReasonCode, Suback, Version};
@@ -57,12 +58,18 @@ pub(super) struct Broker {
     lies: bool,
     /// What it was published for us to subscribe to and could keep.
     pub(super) promised: BTreeSet<usize>,
+    /// What it knew of a session in use is gone.
+    pub(super) has_forgotten: bool,
+    /// A session that was to end with its connection stays.
+    keeps_all: bool,
 }
 
 impl Broker {
-    pub(super) fn new(plan: &super::plan::Plan, lies: bool) -> Self {
+    pub(super) fn new(plan: &RemotePlan, seed: u64, sin: Option<Sin>) -> Self {
         Self {
-            lies,
+            lies: sin == Some(Sin::SessionAlwaysPresent),
+            keeps_all: sin == Some(Sin::WipesForEver),
+            has_forgotten: false,
             version: plan.version,
             misbehaviour: plan.misbehaviour,
             receive_maximum: plan.receive_maximum,
@@ -73,7 +80,7 @@ impl Broker {
             connections: Vec::new(),
             unheard: BTreeSet::new(),
             closed: Vec::new(),
-            random: fastrand::Rng::with_seed(plan.seed ^ 0xB0B),
+            random: fastrand::Rng::with_seed(seed ^ 0xB0B),
             promised: BTreeSet::new(),
         }
     }
@@ -99,8 +106,8 @@ impl Broker {
     pub(super) fn forget(&mut self, link: usize) {
         if let Some(position) = self.connections.iter().position(|connection| connection.link == link) {
             let connection = self.connections.remove(position);
-            if connection.clean_session {
-                self.session = None;
+            if connection.clean_session && connection.greeted {
+                self.end_session();
             }
         }
     }
@@ -117,6 +124,13 @@ impl Broker {
 
     pub(super) fn lose_session(&mut self) {
         self.close_all();
+        self.end_session();
+        self.has_forgotten = true;
+    }
+
+    fn end_session(&mut self) {
+        let used = |session: &Session| session.subscribed || !session.received.is_empty();
+        self.has_forgotten |= self.session.as_ref().is_some_and(used);
         self.session = None;
         self.promised.clear();
     }
@@ -160,7 +174,7 @@ impl Broker {
         out
     }
 
-    pub(super) fn receive(&mut self, link: usize, bytes: &[u8], specs: &[Spec], ledger: &mut Ledger, now: Time) {
+    pub(super) fn receive(&mut self, link: usize, bytes: &[u8], specs: &[Spec], account: &mut Account, now: Time) {
         let mut input = bytes;
         loop {
             let Some(connection) = self.connections.iter_mut().find(|connection| connection.link == link) else {
@@ -169,8 +183,8 @@ impl Broker {
             connection.heard = now;
             match connection.decoder.decode(&mut input) {
                 Ok(None) => break,
-                Ok(Some(packet)) => self.handle(link, packet, specs, ledger, now),
-                Err(error) => return ledger.violate(format!("the remote cannot read what was sent: {error}")),
+                Ok(Some(packet)) => self.handle(link, packet, specs, account, now),
+                Err(error) => return account.violate(format!("the remote cannot read what was sent: {error}")),
             }
         }
         self.send_waiting(now);
@@ -209,10 +223,10 @@ impl Broker {
         self.send(link, packet, at);
     }
 
-    fn handle(&mut self, link: usize, packet: Packet, specs: &[Spec], ledger: &mut Ledger, now: Time) {
+    fn handle(&mut self, link: usize, packet: Packet, specs: &[Spec], account: &mut Account, now: Time) {
         match packet {
             Packet::Connect(connect) => self.greet(link, &connect, now),
-            Packet::Publish(publish) => self.take(link, &publish, specs, ledger, now),
+            Packet::Publish(publish) => self.take(link, &publish, specs, account, now),
             Packet::Pubrel(ack) => {
                 let known = self.session.as_mut().is_some_and(|session| session.received.remove(&ack.packet_id));
                 let reason = if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_IDENTIFIER_NOT_FOUND };
@@ -237,7 +251,7 @@ impl Broker {
             }
             Packet::Pingreq => self.send(link, Packet::Pingresp, now),
             Packet::Disconnect(_) => self.close(link),
-            other => ledger.violate(format!("{} to a server", other.name())),
+            other => account.violate(format!("{} to a server", other.name())),
         }
     }
 
@@ -246,16 +260,18 @@ impl Broker {
             self.connections.iter().filter(|c| c.link != link && c.greeted).map(|c| c.link).collect();
         others.into_iter().for_each(|link| self.close(link));
         if connect.clean_start {
-            self.session = None;
+            self.end_session();
         }
         let session_present = self.session.is_some() || (self.lies && !connect.clean_start);
         self.session.get_or_insert_default();
-        let version = self.version;
+        let (version, keeps_all) = (self.version, self.keeps_all);
         let Some(connection) = self.connection(link) else { return };
         connection.greeted = true;
         connection.keep_alive = Duration::from_secs(connect.keep_alive.into());
         connection.receive_maximum = connect.receive_maximum.into();
-        connection.clean_session = version == Version::V4 && connect.clean_start;
+        // In 3.1.1 it follows from Clean Session.
+        let clean_session = connect.session_expiry == 0;
+        connection.clean_session = clean_session && !keeps_all;
         let mut connack = Connack::new(ReasonCode::SUCCESS, session_present);
         if version == Version::V5 {
             connack.receive_maximum = self.receive_maximum;
@@ -263,7 +279,7 @@ impl Broker {
             connack.maximum_qos = self.maximum_qos;
         }
         self.send(link, Packet::Connack(Box::new(connack)), now);
-        if !session_present {
+        if !session_present && !clean_session {
             self.unheard.insert(link);
         }
         let outgoing: Vec<(u16, Outgoing)> = self.session.iter().flat_map(|session| session.outgoing.clone()).collect();
@@ -287,12 +303,12 @@ impl Broker {
         }
     }
 
-    fn take(&mut self, link: usize, publish: &Publish, specs: &[Spec], ledger: &mut Ledger, now: Time) {
+    fn take(&mut self, link: usize, publish: &Publish, specs: &[Spec], account: &mut Account, now: Time) {
         let id = id(&publish.message.payload);
         let packet_id = publish.packet_id;
         let ack = |reason| Ack { packet_id, reason };
         if publish.qos > self.maximum_qos {
-            return ledger.violate(format!("PUBLISH of QoS {} above the Maximum QoS", publish.qos));
+            return account.violate(format!("PUBLISH of QoS {} above the Maximum QoS", publish.qos));
         }
         let known = self.session.as_ref().is_some_and(|session| session.received.contains(&packet_id));
         if publish.qos == QoS::ExactlyOnce && known {
@@ -309,16 +325,16 @@ impl Broker {
             return match (self.version, publish.qos) {
                 // 3.1.1 has no other way.
                 (Version::V4, _) if specs[id].poison => self.close(link),
-                (Version::V4, _) => self.accept_message(link, publish, id, ledger, now),
+                (Version::V4, _) => self.accept_message(link, publish, id, account, now),
                 (_, QoS::AtLeastOnce) => self.acknowledge(link, Packet::Puback(ack(reason)), now),
                 _ => self.acknowledge(link, Packet::Pubrec(ack(reason)), now),
             };
         }
-        self.accept_message(link, publish, id, ledger, now);
+        self.accept_message(link, publish, id, account, now);
     }
 
-    fn accept_message(&mut self, link: usize, publish: &Publish, id: usize, ledger: &mut Ledger, now: Time) {
-        ledger.records[id].delivered += 1;
+    fn accept_message(&mut self, link: usize, publish: &Publish, id: usize, account: &mut Account, now: Time) {
+        account.delivered(id);
         let ack = Ack::success(publish.packet_id);
         match publish.qos {
             QoS::AtMostOnce => {}

@@ -1,0 +1,127 @@
+//! The writer a step at a time and without its thread, for the simulation: that says what a batch is, how long its commit
+//! takes, and what happens meanwhile.
+use super::*;
+use crate::bridge::delivery::Time;
+
+/// What waits for answers.
+#[derive(Debug)]
+pub struct Line {
+    answer: Answer,
+    answers: mpsc::UnboundedReceiver<Vec<Written>>,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        let (answer, answers) = Answer::channel();
+        Self { answer, answers }
+    }
+}
+
+impl Line {
+    pub fn write(&self, writes: Vec<Write>, may_wait: bool) -> Request {
+        Request::Write { writes, answer: self.answer.clone(), may_wait }
+    }
+
+    pub fn end_with_a_refusal(&mut self) {
+        self.answer.end_with_a_refusal();
+    }
+
+    pub fn release(&self) -> Request {
+        Request::Release { answer: self.answer.clone() }
+    }
+
+    pub fn answered(&mut self) -> Option<Vec<Written>> {
+        self.answers.try_recv().ok()
+    }
+}
+
+/// A session that is being opened.
+#[derive(Debug)]
+pub struct Opening(oneshot::Receiver<Result<Opened, ReasonCode>>);
+
+impl Opening {
+    pub fn new(client_id: Arc<str>, clean_start: bool, expiry: u32) -> (Request, Self) {
+        let (answer, opened) = oneshot::channel();
+        (Request::Open { client_id, clean_start, expiry, answer }, Self(opened))
+    }
+
+    pub fn opened(&mut self) -> Option<Result<Opened, ReasonCode>> {
+        self.0.try_recv().ok()
+    }
+}
+
+pub struct Stepped<C> {
+    writer: Writer<C>,
+    /// Decided, and being committed.
+    begun: Option<(Vec<Part>, Pending)>,
+    _requests: mpsc::Sender<Request>,
+}
+
+impl<C: Cache + 'static> Stepped<C> {
+    pub fn new(cache: C, outlets: HashMap<BridgeId, Outlet>, counters: Shared, now: Time) -> Self {
+        let (writer, requests) = Writer::new(cache, outlets, counters, Clock::still(now)).unwrap();
+        Self { writer, begun: None, _requests: requests }
+    }
+
+    /// Begins to commit what asks for that; does whatever else is asked for at once.
+    pub fn begin(&mut self, requests: Vec<Request>, now: Time) {
+        assert!(self.begun.is_none(), "one commit at a time");
+        self.writer.clock = Clock::still(now);
+        let mut writes = Vec::new();
+        for request in requests {
+            match request {
+                Request::Write { writes: wanted, answer, may_wait } => writes.push((wanted, answer, may_wait)),
+                other => {
+                    assert!(writes.is_empty(), "it reads what stands before it");
+                    self.writer.work(std::iter::once(other));
+                }
+            }
+        }
+        if !writes.is_empty() {
+            self.begun = Some(self.writer.prepare(writes));
+        }
+    }
+
+    /// What the next message is given as its place.
+    pub fn next(&self) -> Seq {
+        self.writer.next
+    }
+
+    pub fn is_busy(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    /// The commit is made; `looks_around` but for a twin that forgets those who wait for room.
+    pub fn finish(&mut self, looks_around: bool, now: Time) {
+        self.writer.clock = Clock::still(now);
+        if let Some((parts, pending)) = self.begun.take() {
+            self.writer.commit(parts, pending);
+            if looks_around {
+                self.writer.admit_what_waits();
+            }
+        }
+    }
+
+    /// How many connections wait for room.
+    pub fn blocked(&self) -> usize {
+        self.writer.blocked.stores().count()
+    }
+
+    /// Whether a connection waits although what it waits for would fit.
+    pub fn waits_for_nothing(&self) -> bool {
+        let nothing = Pending::default();
+        let fits = |store: &Store| {
+            let size = store.message.size() as u64;
+            !store.deliveries.iter().any(|to| self.writer.place(to, size, &nothing).0 == Place::Blocked)
+        };
+        self.writer.blocked.stores().any(fits)
+    }
+
+    pub fn cache(&mut self) -> &mut C {
+        &mut self.writer.cache
+    }
+
+    pub fn into_cache(self) -> C {
+        self.writer.cache
+    }
+}
