@@ -384,7 +384,10 @@ impl Account {
         let seq = seqs.iter().copied().find(|seq| Some(*seq) > last);
         self.require(seq.is_some(), || format!("G3: message {id} ({seqs:?}) first sent after {last:?}"));
         self.last_first[topic] = seq.or(last);
-        let latest = seqs.iter().filter_map(|seq| self.deliveries.get(seq)).map(|delivery| delivery.received_at).max();
+        // What has left the cache says nothing of the time to a process that starts.
+        let waiting =
+            seqs.iter().filter_map(|key| self.deliveries.get(key)).filter(|delivery| delivery.ended.is_none());
+        let latest = waiting.map(|delivery| delivery.received_at).max();
         let Some(received_at) = latest else { return };
         let expiry = self.specs[id].expiry.map(|secs| Duration::from_secs(secs.into()));
         let limit = expiry.into_iter().chain(self.max_age).min().unwrap_or(Time::MAX);

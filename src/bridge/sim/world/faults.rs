@@ -14,7 +14,6 @@ impl World {
             remote.broker.maximum_qos = QoS::ExactlyOnce;
         }
         self.disk_until = self.now;
-        self.suspended_until = self.suspended_until.min(self.now);
         if self.process.is_none() {
             self.restart_at = Some(self.now);
         }
@@ -69,6 +68,7 @@ impl World {
                     self.publishers.iter_mut().for_each(|publisher| publisher.kept = false);
                 }
             }
+            Fault::Suspend { .. } if self.suspended_until > now => {}
             Fault::Suspend { lasting, asleep } => {
                 self.suspended_until = now + lasting;
                 if asleep && let Some(process) = &mut self.process {
