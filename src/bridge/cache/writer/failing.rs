@@ -31,7 +31,6 @@ impl<C: Cache + 'static> Writer<C> {
             let changes = writes.iter().any(|write| write.changes_something());
             let applied = match &self.broken {
                 Some(what) => Err(CacheError::Broken { what: what.clone() }),
-                None if !changes => Ok(vec![Applied::Done; writes.len()]),
                 None => self.cache.apply_each(&writes),
             };
             match applied {
