@@ -56,7 +56,7 @@ impl Lines {
     /// The next answer is not known yet; the connection's line.
     pub(super) fn defer(&mut self, reply: &mut Reply, seq: Seq) -> deferral::Line {
         let number = reply.line.unwrap_or_else(|| {
-            send(&reply.answer, std::mem::take(&mut reply.written));
+            reply.answer.send(std::mem::take(&mut reply.written));
             let number = self.next;
             self.next += 1;
             self.lines.insert(number, Line { answer: reply.answer.clone(), slots: VecDeque::new() });
@@ -75,7 +75,7 @@ impl Lines {
             Some(line) => {
                 self.ready.insert(line);
             }
-            None => send(&reply.answer, reply.written),
+            None => reply.answer.send(reply.written),
         }
     }
 
@@ -99,16 +99,11 @@ impl Lines {
             });
             let written: Vec<Written> = written.collect();
             if !written.is_empty() {
-                send(&line.answer, written);
+                line.answer.send(written);
             }
             if line.slots.is_empty() {
                 self.lines.remove(&number);
             }
         }
     }
-}
-
-fn send(answer: &Answer, written: Vec<Written>) {
-    // A client that has gone meanwhile needs no answer.
-    let _ = answer.send(written);
 }
