@@ -431,8 +431,8 @@ impl Account {
             if spec.qos == QoS::ExactlyOnce && !record.lowered {
                 let repeated = record.delivered.saturating_sub(copies);
                 extra += u64::from(repeated);
-                // A process that is killed while it gives one back starts from its row, and may send it again.
-                let once = repeated == 0 || self.retires && self.kills;
+                // A remote that will not hear of QoS 2 for a while is sent it again, and it is counted.
+                let once = repeated == 0 || self.retires;
                 self.require(once || !keeps_the_session, || format!("G5: message {id} is there twice: {record:?}"));
             }
             if spec.qos == QoS::AtMostOnce {
@@ -442,6 +442,7 @@ impl Account {
             }
         }
         let counted = self.ambiguous;
+        // A process that is killed while it gives one back starts from its row, and may send it again.
         self.require(extra <= counted || in_doubt || self.retires && self.kills, || {
             format!("G5: {extra} duplicates at QoS 2, {counted} counted")
         });
