@@ -138,7 +138,7 @@ impl World {
                 break;
             }
             let next = self.next_event();
-            if next > self.plan.healed_at + DRAINED_WITHIN {
+            if next > self.plan.healed_at + DRAINED_WITHIN + self.plan.time_for_poison() {
                 return Err(format!("G6: not drained: {}", self.what_remains()));
             }
             steps_at_once = if next > self.now { 0 } else { steps_at_once + 1 };
