@@ -4,11 +4,11 @@ pub(super) mod account;
 
 use std::collections::BTreeMap;
 
-use super::plan::Plan;
+use super::plan::{Plan, RemotePlan};
 use crate::bridge::cache::Applied;
 use crate::bridge::delivery::{BridgeId, Origin, Store, Write};
 use crate::bridge::message::QoS;
-use crate::bridge::wire::Packet;
+use crate::bridge::wire::{Packet, Version};
 use account::{Account, id};
 
 #[derive(Debug, Default, Clone)]
@@ -32,6 +32,9 @@ pub(super) struct Ledger {
     messages: Vec<Message>,
     specs: Vec<super::plan::Spec>,
     persistent: Vec<bool>,
+    /// Whether what a publisher sends can only be stored in its order. In MQTT 5 it may not hear of a refusal, and come
+    /// again with a message that was refused when later ones were not.
+    ordered: Vec<bool>,
     pub(super) accounts: Vec<Account>,
     /// The last of each publisher and topic that was stored.
     last_stored: BTreeMap<(usize, usize), usize>,
@@ -40,10 +43,12 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn new(plan: &Plan, strict: bool) -> Self {
+        let refuses = plan.remotes.iter().any(RemotePlan::is_limited);
         Self {
             messages: vec![Message::default(); plan.messages.len()],
             specs: plan.messages.clone(),
             persistent: plan.publishers.iter().map(|publisher| publisher.persistent).collect(),
+            ordered: plan.publishers.iter().map(|publisher| publisher.version == Version::V4 || !refuses).collect(),
             accounts: (0..plan.remotes.len()).map(|remote| Account::new(plan, remote, strict)).collect(),
             last_stored: BTreeMap::new(),
             violation: None,
@@ -86,7 +91,7 @@ impl Ledger {
         }
         if !again {
             let last = self.last_stored.insert((spec.publisher, spec.topic), id);
-            if last > Some(id) {
+            if last > Some(id) && self.ordered[spec.publisher] {
                 self.violate(format!("G3: message {id} of publisher {} is stored after {last:?}", spec.publisher));
             }
         }

@@ -156,12 +156,6 @@ impl Plan {
         self.remotes[remote].socket > 4000 && !self.any(remote, stalls) && !suspended
     }
 
-    /// A 3.1.1 remote refuses a message for good by closing six connections, with a pause after each.
-    pub(super) fn time_for_poison(&self) -> Duration {
-        let poisonous = self.messages.iter().filter(|spec| spec.poison).count();
-        Duration::from_secs(15) * poisonous as u32
-    }
-
     /// Packet Identifiers may have to be given back.
     pub(super) fn retires(&self, remote: usize) -> bool {
         let limits = |fault: &Fault| matches!(fault, Fault::MaximumPacketSize(_) | Fault::MaximumQoS(_));

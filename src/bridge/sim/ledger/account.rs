@@ -371,13 +371,13 @@ impl Account {
         let given_up = !seqs.is_empty() && seqs.iter().all(|seq| self.is_given_up(*seq));
         self.require(!given_up, || format!("message {id} is sent, and was dropped"));
         if !self.records[id].transmitted {
-            self.first_sent(id, &seqs, clock);
+            self.first_sent(id, &seqs, publish.dup, clock);
         }
         self.records[id].transmitted = true;
         self.records[id].lowered |= publish.qos < self.specs[id].qos;
     }
 
-    fn first_sent(&mut self, id: usize, seqs: &[Key], clock: Time) {
+    fn first_sent(&mut self, id: usize, seqs: &[Key], dup: bool, clock: Time) {
         let topic = self.specs[id].topic;
         let last = self.last_first[topic];
         // Which of several it is cannot be seen.
@@ -392,7 +392,8 @@ impl Account {
         let expiry = self.specs[id].expiry.map(|secs| Duration::from_secs(secs.into()));
         let limit = expiry.into_iter().chain(self.max_age).min().unwrap_or(Time::MAX);
         let age = clock.saturating_sub(received_at);
-        let in_time = !self.prompt || age.saturating_sub(millis(100)) <= limit;
+        // One that has its Packet Identifier since before a kill may have been sent: it does not expire any more.
+        let in_time = !self.prompt || dup || age.saturating_sub(millis(100)) <= limit;
         self.require(in_time, || format!("message {id} was first sent {age:?} after it came, for {limit:?}"));
         self.require(clock >= received_at, || format!("message {id} comes from the future"));
     }
