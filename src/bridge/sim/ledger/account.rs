@@ -219,6 +219,8 @@ impl Account {
     /// Another process counts from the beginning.
     pub(in crate::bridge::sim) fn restarted(&mut self) {
         self.counted = Counted::default();
+        // Of what the last commit has evicted nobody knows any more what was free.
+        self.evicted_now.clear();
         self.in_doubt |= !self.requeueing.is_empty();
         self.requeueing.clear();
         // What had no row is gone.
