@@ -184,8 +184,9 @@ impl Cache for Memory {
     }
 
     fn latest(&mut self) -> Result<(Seq, Time), CacheError> {
-        let latest = self.deliveries.values().map(|(delivery, _)| (delivery.seq, delivery.received_at)).max();
-        Ok(latest.unwrap_or_default())
+        let kept = || self.deliveries.values().map(|(delivery, _)| delivery);
+        let (seq, received_at) = (kept().map(|kept| kept.seq).max(), kept().map(|kept| kept.received_at).max());
+        Ok((seq.unwrap_or_default(), received_at.unwrap_or_default()))
     }
 
     fn close(&mut self) -> Result<(), CacheError> {

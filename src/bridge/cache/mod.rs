@@ -168,7 +168,8 @@ pub trait Cache: Send {
     /// Where the store fails.
     fn session(&mut self, client_id: &str) -> Result<Option<Session>, CacheError>;
 
-    /// The highest sequence and the latest arrival among the messages that are kept.
+    /// The highest sequence among the messages that are kept, and the latest arrival among the last thousand of them or
+    /// more: whoever waited for room is given a place behind messages that arrived later.
     ///
     /// # Errors
     /// Where the store fails.

@@ -171,6 +171,16 @@ fn everything_of_a_message_is_kept<S: Subject>() {
     assert_eq!(subject.cache().latest().unwrap(), (Seq(8), at(1008)));
 }
 
+fn the_latest_arrival_is_not_always_the_last_message_s<S: Subject>() {
+    let mut subject = S::fresh();
+    let one = bridge(&mut subject, "one");
+    // It waited for room.
+    let waited = Store { received_at: at(1001), ..store_message(9, &[one], message("t", b"x")) };
+    apply(&mut subject, &[store(8, &[one]), Write::Store(Box::new(waited))]);
+    let mut subject = subject.reopened();
+    assert_eq!(subject.cache().latest().unwrap(), (Seq(9), at(1008)));
+}
+
 fn the_same_name_is_the_same_bridge_for_ever<S: Subject>() {
     let mut subject = S::fresh();
     let (one, two) = (bridge(&mut subject, "one"), bridge(&mut subject, "two"));
@@ -416,6 +426,7 @@ macro_rules! suite {
 
 suite!(
     everything_of_a_message_is_kept,
+    the_latest_arrival_is_not_always_the_last_message_s,
     the_same_name_is_the_same_bridge_for_ever,
     pages_are_in_order_and_bounded,
     waiting_rows_are_read_by_kind_without_what_is_in_flight,

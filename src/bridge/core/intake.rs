@@ -89,7 +89,9 @@ impl Intake {
         if publish.qos == QoS::ExactlyOnce {
             match self.exchanges.get(&publish.packet_id) {
                 Some(Exchange::Stored) => {
-                    self.replies.push_back(Packet::Pubrec(Ack::success(publish.packet_id)));
+                    // Known already, but what came before it on this connection is answered before it.
+                    self.wait(publish, Some(Ok(())));
+                    self.acknowledge_in_order();
                     return Ok(Accepted::Repeated);
                 }
                 Some(Exchange::Storing) => {
@@ -109,17 +111,22 @@ impl Intake {
             }
             self.exchanges.insert(publish.packet_id, Exchange::Storing);
         }
+        let ticket = self.wait(publish, None);
+        Ok(Accepted::Submit(ticket))
+    }
+
+    fn wait(&mut self, publish: &Publish, outcome: Option<Result<(), ReasonCode>>) -> Ticket {
         let ticket = Ticket(self.next);
         self.next += 1;
         self.pending.push_back(Pending {
             ticket,
             packet_id: publish.packet_id,
             qos: publish.qos,
-            outcome: None,
+            outcome,
             reply: true,
             void: false,
         });
-        Ok(Accepted::Submit(ticket))
+        ticket
     }
 
     /// A submission is answered: stored, or refused with a Reason Code. Unknown tickets are ignored.
@@ -127,6 +134,10 @@ impl Intake {
         if let Some(pending) = self.pending.iter_mut().find(|pending| pending.ticket == ticket) {
             pending.outcome = Some(outcome);
         }
+        self.acknowledge_in_order();
+    }
+
+    fn acknowledge_in_order(&mut self) {
         while let Some(outcome) = self.pending.front().and_then(|pending| pending.outcome) {
             if let Some(pending) = self.pending.pop_front() {
                 self.acknowledge(&pending, outcome);
@@ -136,7 +147,8 @@ impl Intake {
 
     fn acknowledge(&mut self, pending: &Pending, outcome: Result<(), ReasonCode>) {
         let packet_id = pending.packet_id;
-        if pending.qos == QoS::ExactlyOnce && !pending.void {
+        let storing = self.exchanges.get(&packet_id) == Some(&Exchange::Storing);
+        if pending.qos == QoS::ExactlyOnce && !pending.void && storing {
             match outcome {
                 Ok(()) => self.exchanges.insert(packet_id, Exchange::Stored),
                 Err(_) => self.exchanges.remove(&packet_id),
@@ -264,6 +276,16 @@ mod tests {
         intake.handle_forgotten(1);
         assert_eq!(replies(&mut intake), [Packet::Pubcomp(Ack::success(1))]);
         submit(&mut intake, QoS::ExactlyOnce, 1);
+    }
+
+    #[test]
+    fn a_repetition_of_what_is_stored_is_answered_in_its_turn() {
+        let mut intake = Intake::new(10, [9]);
+        let ticket = submit(&mut intake, QoS::ExactlyOnce, 5);
+        assert_eq!(intake.handle_publish(&publish(QoS::ExactlyOnce, 9)).unwrap(), Accepted::Repeated);
+        assert_eq!(replies(&mut intake), [], "5 came before it");
+        intake.handle_stored(ticket, Ok(()));
+        assert_eq!(replies(&mut intake), [Packet::Pubrec(Ack::success(5)), Packet::Pubrec(Ack::success(9))]);
     }
 
     #[test]

@@ -26,8 +26,18 @@ use world::{Sin, World};
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Worlds in which something was found that is fixed now, each with its story, as long as plans are drawn as they are;
-/// each fact also has a small test of its own where it was fixed.
-const FOUND: [u64; 0] = [];
+/// each fact also has a small test of its own where it was fixed. (What was found before publishers and several remotes
+/// were part of the world has its small tests alone: those worlds are not drawn any more.)
+///
+/// * 59, 103, 262: on 3.1.1, where a refusal is the end of the connection, what came behind the refused PUBLISH was taken,
+///   and stood before it when its publisher sent it again: G3, and PUBRECs out of order.
+/// * 88: there, what was stored before the refused PUBLISH was not acknowledged, and came again into a queue that stayed
+///   full, for ever.
+/// * 3: the first remedy for that said with a PUBACK of 3.1.1, which has no Reason Code, that what was refused is stored.
+/// * 43943: a publisher that waited for room is behind others that came later, and a start under a wall clock that was set
+///   back took its arrival for the latest: messages came from the future.
+/// * 54713: a PUBLISH that was sent again and is stored was answered at once, before others that came before it.
+const FOUND: [u64; 7] = [3, 59, 88, 103, 262, 43_943, 54_713];
 
 fn run(seed: u64, sin: Option<Sin>) -> Result<(), String> {
     World::new(Plan::new(seed), sin).run()

@@ -165,4 +165,8 @@ impl Plan {
     pub(super) fn limits_packets(&self, remote: usize) -> bool {
         self.any(remote, |fault| matches!(fault, Fault::MaximumPacketSize(_)))
     }
+
+    pub(super) fn sets_the_clock(&self) -> bool {
+        self.faults.iter().any(|(_, _, fault)| matches!(fault, Fault::WallClock { .. }))
+    }
 }
