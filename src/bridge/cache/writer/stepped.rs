@@ -1,7 +1,13 @@
 //! The writer a step at a time and without its thread, for the simulation: that says what a batch is, how long its commit
 //! takes, and what happens meanwhile.
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
 use super::*;
-use crate::bridge::delivery::Time;
+use crate::bridge::core::admission::Place;
+use crate::bridge::core::session::Opened;
+use crate::bridge::delivery::{Store, Time};
 
 /// What waits for answers.
 #[derive(Debug)]

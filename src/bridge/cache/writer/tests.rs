@@ -1,11 +1,17 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::super::Page;
+use tokio::sync::oneshot;
+
 use super::super::memory::Memory;
+use super::super::{Page, Usage};
 use super::*;
+use crate::bridge::config::WhenFull;
+use crate::bridge::core::admission::Limits;
 use crate::bridge::core::forwarder::Restored;
-use crate::bridge::delivery::{Kind, Outcome, Session, Time, Waiting};
+use crate::bridge::core::ring::Ring;
+use crate::bridge::delivery::{DropReason, Kind, NewDelivery, Outcome, Progress, Session, Store, Time, Waiting};
 use crate::bridge::message::{Message, QoS};
 
 mod bounded;
