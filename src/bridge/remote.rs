@@ -59,8 +59,8 @@ struct Link {
     stream: TcpStream,
     decoder: Decoder,
     input: BytesMut,
-    /// It is not read before.
-    reads_at: Time,
+    /// Bytes that must have come before it is read (SO_RCVLOWAT).
+    low_water: usize,
 }
 
 /// Dropped when every local session that was connected has the message.
@@ -236,10 +236,8 @@ impl RemoteLeg {
     }
 
     async fn wait(&mut self, shutdown: &mut watch::Receiver<bool>, stopping: bool) -> Event {
-        let now = self.clock.now();
-        let reads_at = self.link.as_ref().map(|link| link.reads_at).filter(|at| *at > now);
-        let deadline = [self.forwarder.deadline(), reads_at].into_iter().flatten().min();
-        let deadline = deadline.map(|deadline| self.clock.instant(deadline));
+        let deadline = self.forwarder.deadline().map(|deadline| self.clock.instant(deadline));
+        let low_water = self.forwarder.receive_low_water();
         let timeout = async {
             match deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -255,13 +253,16 @@ impl RemoteLeg {
         let writes = !self.forwarder.transmit().is_empty();
         let socket = async {
             match &mut self.link {
-                Some(Link { stream, input, .. }) => {
+                Some(Link { stream, input, low_water: set, .. }) => {
                     make_room(input);
+                    if *set != low_water {
+                        *set = low_water;
+                        connect::set_receive_low_water(stream, low_water);
+                    }
                     let (mut reader, writer) = stream.split();
                     tokio::select! {
-                        read = reader.read_buf(input), if reads_at.is_none() => Event::Read(read),
+                        read = reader.read_buf(input) => Event::Read(read),
                         ready = writer.writable(), if writes => Event::Writable(ready),
-                        else => std::future::pending().await,
                     }
                 }
                 None => std::future::pending().await,
@@ -287,18 +288,13 @@ impl RemoteLeg {
                     Ok(stream) => {
                         let decoder = Decoder::client(self.version, MAXIMUM_PACKET_SIZE);
                         let input = BytesMut::with_capacity(READ_BYTES);
-                        self.link = Some(Link { stream, decoder, input, reads_at: now });
+                        self.link = Some(Link { stream, decoder, input, low_water: 1 });
                         self.forwarder.handle_connected(now);
                     }
                     Err(why) => self.forwarder.handle_closed(&why, false, now),
                 }
             }
-            Event::Read(Ok(bytes)) if bytes > 0 => {
-                self.decode(now);
-                if let Some(link) = &mut self.link {
-                    link.reads_at = self.forwarder.reads_again_at(now);
-                }
-            }
+            Event::Read(Ok(bytes)) if bytes > 0 => self.decode(now),
             Event::Read(Ok(_)) => self.lost("closed by the remote", true),
             Event::Read(Err(error)) | Event::Writable(Err(error)) => {
                 // A server that closes while more is on its way to it sends RST instead of FIN: that is its doing too.

@@ -1,4 +1,5 @@
 //! A TCP connection to a remote.
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -32,4 +33,23 @@ fn prepare(stream: TcpStream, ack_timeout: Duration) -> std::io::Result<TcpStrea
     #[cfg(not(target_os = "linux"))]
     let _ = ack_timeout;
     Ok(stream)
+}
+
+/// From how many bytes on the kernel says that there is something to be read; what has come already counts (socket(7)).
+/// A kernel that cannot do it wakes us for each byte, which costs nothing but time.
+pub(super) fn set_receive_low_water(stream: &TcpStream, bytes: usize) {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the descriptor is open as long as `stream` is, and the kernel reads one int.
+    let failed = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVLOWAT,
+            (&raw const bytes).cast(),
+            size_of_val(&bytes) as libc::socklen_t,
+        )
+    };
+    if failed != 0 {
+        tracing::debug!("SO_RCVLOWAT: {}", std::io::Error::last_os_error());
+    }
 }

@@ -73,7 +73,7 @@ impl Forwarder {
         if let State::Connected(link) = &mut self.state {
             link.heard = now;
             link.pinged = None;
-            link.acknowledging = matches!(packet, Packet::Puback(_));
+            link.gathers_until = matches!(packet, Packet::Puback(_)).then_some(now + GATHER);
             if !link.proven && !matches!(packet, Packet::Disconnect(_)) {
                 link.proven = true;
                 self.attempts = 0;
@@ -191,7 +191,7 @@ impl Forwarder {
             maximum_packet_size: connack.maximum_packet_size.map_or(usize::MAX, |bytes| bytes as usize),
             retain_available: connack.retain_available,
             proven: false,
-            acknowledging: false,
+            gathers_until: None,
             subscribing: HashMap::new(),
         });
         self.statistics.connections += 1;
@@ -287,11 +287,13 @@ impl Forwarder {
                 if let Some(why) = self.given_up(link, now) {
                     return self.close(&why, now);
                 }
-                if self.ping_at(link).is_some_and(|at| at <= now) {
+                let pings = self.ping_at(link).is_some_and(|at| at <= now);
+                if let State::Connected(link) = &mut self.state {
+                    link.gathers_until = link.gathers_until.filter(|until| now < *until);
+                    link.pinged = if pings { Some(now) } else { link.pinged };
+                }
+                if pings {
                     self.send(&Packet::Pingreq, now);
-                    if let State::Connected(link) = &mut self.state {
-                        link.pinged = Some(now);
-                    }
                 }
             }
             _ => {}

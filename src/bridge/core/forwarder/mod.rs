@@ -47,11 +47,11 @@ const REMOVALS_AT_ONCE: usize = 512;
 const HIGH_WATER: usize = 64 * 1024;
 /// How long PUBACKs may lie in the socket while many are to come: a remote sends each as a segment of its own, and read
 /// together they cost one wake-up and make room for PUBLISHes that are written together.
-pub const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(2);
 /// PUBLISHes in flight from which on PUBACKs are gathered: with fewer the next may be all that is waited for.
 const GATHERED_FROM: usize = 16;
-/// A smaller window would stand still meanwhile.
-const GATHERED_WINDOW: usize = 64;
+/// Bytes of a PUBACK without a Reason Code.
+const PUBACK_BYTES: usize = 4;
 /// PUBLISHes that may wait for the commit of one before them; QoS 0 among them takes no room in the window.
 const OUTBOX: usize = 1024;
 
@@ -116,8 +116,8 @@ struct Link {
     retain_available: bool,
     /// Something after CONNACK came: the link is of use.
     proven: bool,
-    /// What came last was a PUBACK.
-    acknowledging: bool,
+    /// What came last was a PUBACK: until when others may lie in the socket.
+    gathers_until: Option<Time>,
     /// Packet Identifiers of SUBSCRIBEs and what they ask for.
     subscribing: HashMap<u16, Vec<String>>,
 }
@@ -360,12 +360,15 @@ impl Forwarder {
         self.effects.pop_front()
     }
 
-    /// Until when the socket is left alone, after what has been read at this time.
-    pub fn reads_again_at(&self, now: Time) -> Time {
-        let State::Connected(link) = &self.state else { return now };
-        let window = usize::from(self.settings.config.window).min(link.receive_maximum);
-        let gathers = link.acknowledging && window >= GATHERED_WINDOW && self.window.len() >= GATHERED_FROM;
-        if gathers { now + GATHER } else { now }
+    /// Bytes from the remote that are worth a wake-up (SO_RCVLOWAT): of many PUBACKs that are to come, half, so that the
+    /// remote has the other half to work on while we read, send and sleep again.
+    pub fn receive_low_water(&self) -> usize {
+        self.gathers_until().map_or(1, |_| self.window.len() / 2 * PUBACK_BYTES)
+    }
+
+    fn gathers_until(&self) -> Option<Time> {
+        let State::Connected(link) = &self.state else { return None };
+        link.gathers_until.filter(|_| self.window.len() >= GATHERED_FROM)
     }
 
     /// When [`pump`](Self::pump) must be called at the latest.
@@ -377,7 +380,7 @@ impl Forwarder {
         };
         let again = self.again.front().map(|(due, _)| *due).filter(|_| self.is_connected());
         let governed = self.governed.filter(|_| self.is_connected());
-        [state, again, governed, self.commit_at].into_iter().flatten().min()
+        [state, again, governed, self.gathers_until(), self.commit_at].into_iter().flatten().min()
     }
 
     /// Does what has become due or possible: timers, sending from the head and the ring, commits.

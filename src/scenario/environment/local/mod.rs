@@ -1,17 +1,14 @@
 //! Child processes and a fault proxy on loopback: needs nothing installed but, at best, mosquitto.
-mod ports;
 mod process;
 mod programs;
-mod proxy;
 mod remote;
 mod world;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-pub use self::proxy::ProxyError;
 use self::world::LocalWorld;
-use super::{Environment, EnvironmentError, Request, Support};
+use super::{Environment, EnvironmentError, Request, Support, ports};
 use crate::scenario::plan::{Fault, FaultKind, Plan, Side, SubjectPlan};
 use crate::scenario::subject::{self, Program, Sites};
 
@@ -44,10 +41,8 @@ impl Environment for Local {
             ),
             (FaultKind::Pause, Side::Bridge) => Support::Unsupported("only the remote can be paused"),
             (FaultKind::Cut | FaultKind::Reset | FaultKind::Refuse, _) => Support::Exact,
-            (FaultKind::Kill | FaultKind::Restart, Side::Bridge) => Support::Exact,
-            (FaultKind::Kill | FaultKind::Restart, Side::Remote) => {
-                Support::Unsupported("the remote keeps its sessions in memory, and its receiver must stay")
-            }
+            (FaultKind::Kill | FaultKind::Restart | FaultKind::Stop, Side::Bridge) => Support::Exact,
+            _ => Support::Unsupported("not yet"),
         }
     }
 

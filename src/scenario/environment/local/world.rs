@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
+use super::super::proxy::{Door, Link, Proxy};
 use super::super::{EnvironmentError, Request, World};
 use super::process::{Log, Process};
-use super::proxy::{Door, Link, Proxy};
 use super::{free_port, programs, remote};
 use crate::bridge::wire::{Connect, Version};
 use crate::scenario::client;
@@ -50,7 +50,7 @@ pub(crate) struct LocalWorld {
 
 impl LocalWorld {
     pub(super) async fn prepare(own: &Path, request: Request<'_>) -> Result<Self, EnvironmentError> {
-        let Request { plan, subject, folder, recorder } = request;
+        let Request { plan, subject, folder, recorder, examiner: _ } = request;
         let (listener, proxy_address, metrics) = (free_port()?, free_port()?, free_port()?);
         let work = folder.join("work");
         let remote = (proxy_address.ip().to_string(), proxy_address.port());

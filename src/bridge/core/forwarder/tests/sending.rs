@@ -205,3 +205,24 @@ fn of_what_is_deferred_the_cache_is_told_at_once_and_of_what_should_be_a_row_by_
     story.later(REMOVAL_DELAY);
     assert_eq!(steps(&story.commit().0), [(3, Progress::Removed(Outcome::Delivered))]);
 }
+
+#[test]
+fn of_many_acknowledgements_half_are_worth_a_wake_up_and_of_few_or_late_ones_each() {
+    let mut story = Story::new(Version::V5, config::Bridge { window: 40, ..config() }, known());
+    story.connect(connack(true));
+    (1..=60).for_each(|seq| story.ring.push(delivery(seq, QoS::AtLeastOnce)).unwrap());
+    story.pump();
+    assert_eq!(story.forwarder.receive_low_water(), 1, "nothing says that PUBACKs are what comes");
+    story.say(Packet::Puback(Ack::success(1)));
+    assert_eq!(story.forwarder.receive_low_water(), 20 * PUBACK_BYTES);
+    assert_eq!(story.forwarder.deadline(), Some(story.now + GATHER));
+    story.later(GATHER);
+    assert_eq!(story.forwarder.receive_low_water(), 1, "what has come is read");
+    assert!(story.forwarder.deadline().is_some_and(|deadline| deadline > story.now), "once, without a spin");
+    story.say(Packet::Pingresp);
+    assert_eq!(story.forwarder.receive_low_water(), 1);
+    for id in 2..=60 - GATHERED_FROM as u16 + 1 {
+        story.say(Packet::Puback(Ack::success(id)));
+    }
+    assert_eq!(story.forwarder.receive_low_water(), 1, "few are left");
+}
