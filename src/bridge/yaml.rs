@@ -65,6 +65,11 @@ impl Document {
         &self.file
     }
 
+    /// A path that is written in this file, and is relative to it.
+    pub fn beside(&self, path: &Path) -> PathBuf {
+        self.file.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
+    }
+
     /// Parses the text. Unknown keys are errors (`deny_unknown_fields` on `T`) that name the nearest known key.
     ///
     /// # Errors

@@ -51,12 +51,8 @@ fn mosquitto(listen: SocketAddr, folder: &Path) -> Configuration {
          max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages 0\nset_tcp_nodelay true\n"
     );
     let file = "remote.conf".to_owned();
-    Configuration {
-        program: Program::Installed("mosquitto"),
-        arguments: vec!["-c".into(), folder.join(&file).display().to_string()],
-        files: vec![(file, text)],
-        has_metrics: false,
-    }
+    let arguments = vec!["-c".into(), folder.join(&file).display().to_string()];
+    Configuration::new(Program::Installed("mosquitto"), arguments, vec![(file, text)])
 }
 
 /// Writes the files of a configuration to its folder.
