@@ -259,9 +259,16 @@ pub struct Forward {
     /// Topic Name at the remote; absent: the message's own. Not together with a wildcard in `local`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
+    /// Topic levels taken off the front of the message's own topic; one that has no more than these stays as it is. Not
+    /// together with another topic.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub strip_levels: u8,
     /// Put before the topic.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prefix: String,
+    /// Put behind the topic.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub suffix: String,
     /// QoS at the remote; absent: the message's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qos: Option<QoS>,
@@ -282,9 +289,16 @@ pub struct Subscription {
     /// Local Topic Name; absent: the message's own. Not together with a wildcard in `remote`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<String>,
+    /// Topic levels taken off the front of the message's own topic; one that has no more than these stays as it is. Not
+    /// together with another topic.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub strip_levels: u8,
     /// Put before the topic.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prefix: String,
+    /// Put behind the topic.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub suffix: String,
     /// Maximum QoS asked for.
     #[serde(default = "at_least_once")]
     pub qos: QoS,
@@ -311,14 +325,16 @@ pub struct Server {
 impl TryFrom<String> for Server {
     type Error = String;
     fn try_from(url: String) -> Result<Self, String> {
-        let wrong = |why: &str| format!("`{url}` {why}: write mqtt://host:port, as in mqtt://emqx:1883");
+        // User and password may stand before an `@`, where other programs take them.
+        let shown = if url.contains('@') { "***" } else { &url };
+        let wrong = |why: &str| format!("`{shown}` {why}: write mqtt://host:port, as in mqtt://emqx:1883");
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(wrong("is no URL"));
         };
         match scheme {
             "mqtt" | "tcp" => {}
             "mqtts" | "ssl" | "ws" | "wss" => {
-                return Err(format!("`{url}`: TLS and WebSocket are not available yet in this version: mqtt://"));
+                return Err(format!("`{shown}`: TLS and WebSocket are not available yet in this version: mqtt://"));
             }
             _ => return Err(wrong("has an unknown scheme")),
         }
@@ -374,6 +390,9 @@ impl Config {
     }
 }
 
+fn is_zero(number: &u8) -> bool {
+    *number == 0
+}
 fn one_mebibyte() -> u64 {
     1 << 20
 }
