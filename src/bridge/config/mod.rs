@@ -1,5 +1,6 @@
 //! `bridge.yaml`: what was typed, with its defaults, checked before anything starts.
 mod check;
+pub mod nanomq;
 mod secret;
 
 use std::net::SocketAddr;

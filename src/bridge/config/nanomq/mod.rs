@@ -1,0 +1,2 @@
+//! nanomq.conf
+mod hocon;
