@@ -7,7 +7,6 @@ use super::{Bridge, Cache, Config, Durability, Forward, Synchronous, WhenFull};
 use crate::bridge::message::QoS;
 use crate::bridge::topic;
 use crate::bridge::units::format_duration;
-use crate::bridge::yaml::{Document, YamlError};
 
 /// The longest Keep Alive that CONNECT can say.
 const MAX_KEEP_ALIVE: Duration = Duration::from_secs(u16::MAX as u64);
@@ -16,8 +15,15 @@ const MIN_COMMIT_AFTER: Duration = Duration::from_millis(1);
 /// Well below the time for which an acknowledgement is held while the disk fails.
 const MAX_COMMIT_AFTER: Duration = Duration::from_secs(5);
 
-pub(super) fn check(config: &Config, document: &Document) -> Result<(), YamlError> {
-    let wrong = |key: &str, what: String| Err(document.wrong(key, what));
+/// What makes no sense: its key as a path in bridge.yaml, and what would be right. The line is found by who read the file.
+#[derive(Debug)]
+pub(super) struct Complaint {
+    pub(super) key: String,
+    pub(super) what: String,
+}
+
+pub(super) fn check(config: &Config) -> Result<(), Complaint> {
+    let wrong = |key: &str, what: String| Err(Complaint { key: key.to_owned(), what });
     if config.listeners.is_empty() {
         return wrong("listeners", "no listener: at least one, as in `- bind: 0.0.0.0:1883`".to_owned());
     }
@@ -52,7 +58,7 @@ pub(super) fn check(config: &Config, document: &Document) -> Result<(), YamlErro
     let mut identities = HashSet::new();
     for (index, bridge) in config.bridges.iter().enumerate() {
         let key = format!("bridges[{index}]");
-        check_bridge(bridge, &key, document)?;
+        check_bridge(bridge, &key)?;
         if !names.insert(&bridge.name) {
             return wrong(&format!("{key}.name"), format!("`{}` is there twice", bridge.name));
         }
@@ -64,8 +70,8 @@ pub(super) fn check(config: &Config, document: &Document) -> Result<(), YamlErro
     Ok(())
 }
 
-fn check_bridge(bridge: &Bridge, key: &str, document: &Document) -> Result<(), YamlError> {
-    let wrong = |leaf: &str, what: String| Err(document.wrong(&format!("{key}.{leaf}"), what));
+fn check_bridge(bridge: &Bridge, key: &str) -> Result<(), Complaint> {
+    let wrong = |leaf: &str, what: String| Err(Complaint { key: format!("{key}.{leaf}"), what });
     if bridge.name.is_empty() || bridge.name.len() > 255 {
         return wrong("name", "from 1 to 255 characters".to_owned());
     }

@@ -1,15 +1,17 @@
-//! `bridge.yaml`: what was typed, with its defaults, checked before anything starts.
+//! `bridge.yaml`: what was typed, with its defaults, checked before anything starts. A `nanomq.conf` is translated into one.
 mod check;
+mod load;
 pub mod nanomq;
 mod secret;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use check::warnings;
+pub use load::{LoadError, Loaded, load};
 pub use secret::Secret;
 
 use super::message::QoS;
@@ -90,6 +92,18 @@ pub struct Cache {
         serialize_with = "units::write_duration"
     )]
     pub commit_after: Duration,
+}
+
+impl Listener {
+    /// The defaults, for an address.
+    pub fn at(bind: SocketAddr) -> Self {
+        Self {
+            bind,
+            max_packet_size: one_mebibyte(),
+            receive_maximum: receive_maximum(),
+            max_queued_bytes: eight_mebibytes(),
+        }
+    }
 }
 
 impl Cache {
@@ -218,6 +232,32 @@ pub struct Bridge {
     /// What comes from the remote.
     #[serde(default)]
     pub subscriptions: Vec<Subscription>,
+}
+
+impl Bridge {
+    /// The defaults, for a remote and a Client Identifier.
+    pub fn new(name: impl Into<String>, server: Server, client_id: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            server,
+            protocol: protocol(),
+            client_id: client_id.into(),
+            clean_start: false,
+            session_expiry: seven_days(),
+            username: None,
+            password: None,
+            password_file: None,
+            keep_alive: sixty_seconds(),
+            connect_timeout: two_seconds(),
+            ack_timeout: twenty_seconds(),
+            reconnect: Reconnect::default(),
+            window: window(),
+            cache_qos0: false,
+            drain: None,
+            forwards: Vec::new(),
+            subscriptions: Vec::new(),
+        }
+    }
 }
 
 /// How fast a backlog may reach the remote. After a connect the rate begins at a tenth and doubles every second.
@@ -368,28 +408,23 @@ impl std::fmt::Display for Server {
 }
 
 impl Config {
-    /// Reads and checks a file.
+    /// Checks a `bridge.yaml` that has been read.
     ///
     /// # Errors
     /// With file, line and key, and what would be right.
-    pub fn load(file: &Path) -> Result<Self, YamlError> {
-        Self::from_document(&Document::read(file)?)
-    }
-
-    /// Checks a document that has been read.
-    ///
-    /// # Errors
-    /// As [`load`](Self::load).
     pub fn from_document(document: &Document) -> Result<Self, YamlError> {
         let mut config: Self = document.parse()?;
-        check::check(&config, document)?;
+        check::check(&config).map_err(|complaint| document.wrong(&complaint.key, complaint.what))?;
         secret::read_password_files(&mut config, document)?;
         if config.cache.is_none() && !config.bridges.is_empty() {
-            config.cache = Some(Cache::at("mqtt-bridge.db"));
+            config.cache = Some(Cache::at(CACHE));
         }
         Ok(config)
     }
 }
+
+/// Where messages are kept where nothing else is said.
+const CACHE: &str = "mqtt-bridge.db";
 
 fn is_zero(number: &u8) -> bool {
     *number == 0
