@@ -163,7 +163,17 @@ fn config(plan: &RemotePlan, number: usize, sin: Option<Sin>) -> config::Bridge 
     let forwards = plan.forwards.iter().zip(TOPICS).filter_map(|(forward, topic)| {
         let when_full = (*forward)?;
         let local = topic.to_owned();
-        Some(config::Forward { local, remote: None, prefix: String::new(), qos: None, retain: None, when_full })
+        let (prefix, suffix) = (String::new(), String::new());
+        Some(config::Forward {
+            local,
+            remote: None,
+            strip_levels: 0,
+            prefix,
+            suffix,
+            qos: None,
+            retain: None,
+            when_full,
+        })
     });
     config::Bridge {
         name: format!("remote-{number}"),
@@ -186,7 +196,9 @@ fn config(plan: &RemotePlan, number: usize, sin: Option<Sin>) -> config::Bridge 
         subscriptions: vec![config::Subscription {
             remote: "from/remote".into(),
             local: None,
+            strip_levels: 0,
             prefix: String::new(),
+            suffix: String::new(),
             qos: QoS::ExactlyOnce,
         }],
     }
