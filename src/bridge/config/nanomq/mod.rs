@@ -8,6 +8,7 @@ mod broker;
 mod hocon;
 mod note;
 mod reasons;
+pub mod relocation;
 #[cfg(test)]
 mod tests;
 mod topics;
