@@ -1,5 +1,4 @@
 //! Child processes and a fault proxy on loopback: needs nothing installed but, at best, mosquitto.
-mod ports;
 mod process;
 mod programs;
 mod proxy;
@@ -11,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::proxy::ProxyError;
 use self::world::LocalWorld;
-use super::{Environment, EnvironmentError, Request, Support};
+use super::{Environment, EnvironmentError, Request, Support, ports};
 use crate::scenario::plan::{Fault, FaultKind, Plan, Side, SubjectPlan};
 use crate::scenario::subject::{self, Program, Sites};
 

@@ -1,10 +1,6 @@
 //! A child process: it is told what to do, its lines are kept, its end is recorded, and it does not outlive the runner.
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
@@ -12,84 +8,15 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::scenario::history::{Event, Role};
-use crate::scenario::recorder::Recorder;
+use super::super::log::Log;
+use crate::scenario::history::Event;
 
-/// Lines of one process that go into the history; its log file has all of them up to [`LOG_BYTES`].
-const LINES_IN_HISTORY: usize = 2_000;
-const LOG_BYTES: u64 = 64 << 20;
-/// Lines that an error message repeats.
-const TAIL: usize = 3;
 const LINE_BYTES: u64 = 4 << 10;
 
 /// A running or ended child process.
 pub(super) struct Process {
     signals: mpsc::UnboundedSender<libc::c_int>,
     ended: watch::Receiver<Option<String>>,
-}
-
-/// Where the lines of a role's processes go; one after the other, the same file.
-#[derive(Clone)]
-pub(super) struct Log {
-    role: Role,
-    path: PathBuf,
-    recorder: Recorder,
-    state: Arc<Mutex<LogState>>,
-}
-
-struct LogState {
-    file: File,
-    bytes: u64,
-    lines: usize,
-    tail: VecDeque<String>,
-}
-
-impl Log {
-    /// A new file.
-    ///
-    /// # Errors
-    /// What the operating system said.
-    pub(super) fn create(role: Role, path: &Path, recorder: &Recorder) -> io::Result<Self> {
-        let state = LogState { file: File::create(path)?, bytes: 0, lines: 0, tail: VecDeque::new() };
-        let state = Arc::new(Mutex::new(state));
-        Ok(Self { role, path: path.to_owned(), recorder: recorder.clone(), state })
-    }
-
-    /// The file.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Its last few lines, oldest first.
-    pub(super) fn tail(&self) -> Vec<String> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).tail.iter().cloned().collect()
-    }
-
-    fn line(&self, line: &str) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.tail.len() == TAIL {
-            state.tail.pop_front();
-        }
-        state.tail.push_back(line.to_owned());
-        let stamped = format!("{:12.6} {line}\n", self.recorder.elapsed().as_secs_f64());
-        state.bytes += stamped.len() as u64;
-        if state.bytes <= LOG_BYTES
-            && let Err(error) = state.file.write_all(stamped.as_bytes())
-        {
-            tracing::warn!(path = %self.path.display(), %error, "a line of the log is lost");
-        }
-        // The remote's own queues are lifted; where it drops all the same, what is missing is not the subject's fault.
-        if self.role == Role::Remote && line.contains("being dropped") {
-            self.recorder.record(Event::Doubt { why: format!("the remote drops messages: {line}") });
-        }
-        state.lines += 1;
-        let line = match state.lines.cmp(&LINES_IN_HISTORY) {
-            std::cmp::Ordering::Less => line.to_owned(),
-            std::cmp::Ordering::Equal => "(further lines are only in its log file)".to_owned(),
-            std::cmp::Ordering::Greater => return,
-        };
-        self.recorder.record(Event::Log { role: self.role, line });
-    }
 }
 
 impl Process {
@@ -115,7 +42,7 @@ impl Process {
         }
         let mut child = command.spawn()?;
         let pid = child.id().unwrap_or_default();
-        log.recorder.record(Event::ProcessStarted { role: log.role, pid });
+        log.record(Event::ProcessStarted { role: log.role(), pid });
         let lines = (child.stdout.take(), child.stderr.take());
         let (signals, received) = mpsc::unbounded_channel();
         let (ending, ended) = watch::channel(None);
@@ -123,7 +50,7 @@ impl Process {
         tokio::spawn(async move {
             let following = tokio::spawn(follow(lines, log.clone()));
             let (status, wanted) = attend(child, received).await;
-            log.recorder.record(Event::ProcessEnded { role: log.role, status: status.clone(), wanted });
+            log.record(Event::ProcessEnded { role: log.role(), status: status.clone(), wanted });
             // Its last lines are in the pipe still; a grandchild that keeps the pipe open must not hold us up.
             let _ = timeout(Duration::from_secs(1), following).await;
             ending.send_replace(Some(status));

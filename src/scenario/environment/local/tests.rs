@@ -67,7 +67,7 @@ async fn a_port_that_is_taken_is_named() {
 async fn the_end_of_a_process_is_recorded_with_who_wanted_it() {
     let plan = faults("");
     let (recording, folder) = recording(&plan);
-    let log = process::Log::create(
+    let log = super::super::log::Log::create(
         crate::scenario::history::Role::Subject,
         &folder.path().join("subject.log"),
         &recording.recorder(),

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
+use super::super::log::Log;
 use super::super::{EnvironmentError, Request, World};
-use super::process::{Log, Process};
+use super::process::Process;
 use super::proxy::{Door, Link, Proxy};
 use super::{free_port, programs, remote};
 use crate::bridge::wire::{Connect, Version};
