@@ -1,10 +1,18 @@
 //! Where a run takes place: what an environment is to the runner, whatever it is made of.
+mod launch;
 pub mod local;
+mod log;
+pub(crate) mod ports;
+mod process;
+mod programs;
+pub(crate) mod proxy;
+mod remote;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use self::proxy::ProxyError;
 use super::plan::{Fault, FaultKind, Plan, Side, SubjectPlan};
 use super::recorder::Recorder;
 use super::subject::SubjectError;
@@ -51,7 +59,7 @@ pub enum EnvironmentError {
     },
     /// The fault proxy could not listen.
     #[error(transparent)]
-    Proxy(#[from] local::ProxyError),
+    Proxy(#[from] ProxyError),
     /// A program could not be started.
     #[error("{what} cannot be started ({}): {source}", .program.display())]
     Start {
