@@ -1,14 +1,20 @@
 //! Where a run takes place: what an environment is to the runner, whatever it is made of.
 pub mod docker;
+mod launch;
 pub mod local;
 mod log;
-mod ports;
+pub(crate) mod ports;
+mod process;
+mod programs;
+pub(crate) mod proxy;
+mod remote;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use self::proxy::ProxyError;
 use super::plan::{Fault, FaultKind, Plan, Side, SubjectPlan};
 use super::recorder::Recorder;
 use super::subject::SubjectError;
@@ -55,7 +61,7 @@ pub enum EnvironmentError {
     },
     /// The fault proxy could not listen.
     #[error(transparent)]
-    Proxy(#[from] local::ProxyError),
+    Proxy(#[from] ProxyError),
     /// The Docker engine, or something on it.
     #[error(transparent)]
     Docker(#[from] docker::DockerError),

@@ -8,13 +8,14 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::super::log::Log;
+use super::log::Log;
 use crate::scenario::history::Event;
 
 const LINE_BYTES: u64 = 4 << 10;
 
 /// A running or ended child process.
 pub(super) struct Process {
+    pid: u32,
     signals: mpsc::UnboundedSender<libc::c_int>,
     ended: watch::Receiver<Option<String>>,
 }
@@ -55,7 +56,12 @@ impl Process {
             let _ = timeout(Duration::from_secs(1), following).await;
             ending.send_replace(Some(status));
         });
-        Ok(Self { signals, ended })
+        Ok(Self { pid, signals, ended })
+    }
+
+    /// Its process id; another process may have it once it has ended.
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// How it ended, if it did.
@@ -87,6 +93,16 @@ impl Process {
         }
     }
 
+    /// SIGSTOP: it stands still, and its kernel goes on.
+    pub(super) fn suspend(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub(super) fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
     fn signal(&self, signal: libc::c_int) {
         // An error means that it has ended already.
         let _ = self.signals.send(signal);
@@ -100,9 +116,9 @@ async fn attend(mut child: Child, mut signals: mpsc::UnboundedReceiver<libc::c_i
         tokio::select! {
             status = child.wait() => return (status.map_or_else(|error| error.to_string(), describe), wanted),
             signal = signals.recv() => {
-                wanted = true;
                 // Nobody holds the process any more: its world is gone.
                 let signal = signal.unwrap_or(libc::SIGKILL);
+                wanted |= matches!(signal, libc::SIGKILL | libc::SIGTERM);
                 if let Some(pid) = child.id() {
                     // SAFETY: the child has not been waited for, so that the id is still its own.
                     unsafe { libc::kill(pid as libc::pid_t, signal) };
