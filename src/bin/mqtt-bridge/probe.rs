@@ -20,6 +20,11 @@ enum What {
         /// Where to listen
         listen: SocketAddr,
     },
+    /// Say of each address what a new connection to it meets
+    Connect {
+        /// The addresses
+        addresses: Vec<SocketAddrV4>,
+    },
     /// Exit with 0 when this network namespace has a connection to an address, with 1 when it has none in time
     Established {
         /// The address
@@ -31,13 +36,19 @@ enum What {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    match arguments.what {
+    match &arguments.what {
         What::Serve { listen } => {
-            runtime.block_on(probe::serve(listen))?;
+            runtime.block_on(probe::serve(*listen))?;
+            Ok(0)
+        }
+        What::Connect { addresses } => {
+            for (address, met) in addresses.iter().zip(runtime.block_on(probe::connect(addresses))) {
+                println!("{address} {met}");
+            }
             Ok(0)
         }
         What::Established { address, seconds } => {
-            let seen = runtime.block_on(probe::established(address, Duration::from_secs(seconds)));
+            let seen = runtime.block_on(probe::established(*address, Duration::from_secs(*seconds)));
             Ok(u8::from(!seen))
         }
     }

@@ -50,6 +50,7 @@ impl Launch {
         let name = match role {
             Role::Subject => "subject.log",
             Role::Remote => "remote.log",
+            Role::Helper => "helper.log",
         };
         let path = folder.join("logs").join(name);
         let create = || {

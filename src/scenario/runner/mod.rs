@@ -1,9 +1,9 @@
 //! The runner: takes each subject of a plan through the same story, each in a fresh world, and brings back its ledger.
+mod agenda;
 mod choice;
 mod folder;
 mod interrupt;
 mod progress;
-mod steps;
 mod story;
 mod way;
 
@@ -15,6 +15,7 @@ use self::choice::Chosen;
 pub use self::folder::RunFolder;
 use self::progress::Progress;
 use super::environment::{Environment, EnvironmentError, Request, World, approximations};
+use super::examiner::Examiner;
 use super::history::Event;
 use super::ledger::Ledger;
 use super::plan::{Plan, SubjectPlan};
@@ -181,7 +182,8 @@ impl Run<'_> {
         let progress = Progress::start(&subject.name, recorder.clone());
         progress.phase("preparing", None);
         let run = fastrand::u64(..);
-        let request = Request { plan, subject, folder, recorder: &recorder };
+        let examiner = Examiner::new(run);
+        let request = Request { plan, subject, folder, recorder: &recorder, examiner: &examiner };
         let mut world = tokio::select! {
             world = environment.prepare(request) => world?,
             () = stop::told(&mut interrupted) => {
@@ -199,7 +201,8 @@ impl Run<'_> {
             because: self.because.clone(),
             artifacts: world.artifacts(),
         });
-        let told = story::Story::new(plan, run, folder, &recorder, &progress).tell(&mut world, interrupted).await;
+        let told =
+            story::Story::new(plan, run, folder, &recorder, &examiner, &progress).tell(&mut world, interrupted).await;
         // Also of a story that broke off, the history is whole on disk.
         let ledger = recording.finish()?;
         told?;

@@ -55,6 +55,8 @@ pub(super) const METRICS_PORT: u16 = 9464;
 pub(super) const PROBE_PORT: u16 = 9465;
 /// The subject's folder, in its container.
 pub(super) const SUBJECT_FOLDER: &str = "/data";
+/// Where the helper has the subject's folder.
+pub(super) const HELPER_FOLDER: &str = "/data";
 /// Nobody, on every Linux.
 const NOBODY: &str = "65534:65534";
 
@@ -176,12 +178,16 @@ pub(super) fn subject(names: &Names, subject: &Subject<'_>) -> ContainerCreateBo
 }
 
 /// Our own helper on the link.
-pub(super) fn probe(names: &Names, image: &str, port: Published) -> ContainerCreateBody {
+pub(super) fn probe(names: &Names, image: &str, volume: &str, port: Published) -> ContainerCreateBody {
     let mut body = container(names, image, Network::Subject, &[port]);
     body.hostname = Some("probe".to_owned());
     body.user = Some(NOBODY.to_owned());
     body.cmd = Some(vec!["probe".to_owned(), "serve".to_owned(), format!("0.0.0.0:{PROBE_PORT}")]);
-    body.host_config.iter_mut().for_each(without_rights);
+    if let Some(host) = &mut body.host_config {
+        without_rights(host);
+        // The subject's own, to fill it.
+        host.mounts = Some(vec![mount(volume, HELPER_FOLDER)]);
+    }
     body
 }
 

@@ -7,8 +7,9 @@ use bollard::container::LogOutput;
 use bollard::errors::Error as ApiError;
 use bollard::models::{ContainerCreateBody, ContainerState, ContainerStatsResponse};
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder, StatsOptionsBuilder,
-    StopContainerOptionsBuilder, UploadToContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder,
+    RemoveContainerOptionsBuilder, StatsOptionsBuilder, StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -25,6 +26,8 @@ use crate::scenario::history::{Event, Role};
 /// Its last lines come with its end.
 const LAST_LINES: Duration = Duration::from_secs(1);
 const LINE_BYTES: usize = 4 << 10;
+/// 128 and the number of SIGKILL.
+const KILLED: i64 = 137;
 
 /// A container; started as often as it is wanted.
 pub(super) struct Container {
@@ -32,6 +35,8 @@ pub(super) struct Container {
     name: String,
     /// The subject or the remote, in words.
     what: String,
+    body: ContainerCreateBody,
+    files: Files,
     log: Log,
     /// Whether its end, when it comes, was wanted.
     wanted: Arc<AtomicBool>,
@@ -40,17 +45,12 @@ pub(super) struct Container {
 }
 
 /// Files for a container.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Files<'a> {
+#[derive(Debug, Clone, Default)]
+pub(super) struct Files {
     /// Where they go. A container that is read-only takes files in its volumes alone.
-    pub(super) folder: &'a str,
+    pub(super) folder: &'static str,
     /// Their paths are relative to that.
-    pub(super) entries: &'a [Entry],
-}
-
-impl Files<'_> {
-    /// None.
-    pub(super) const NONE: Files<'static> = Files { folder: "/", entries: &[] };
+    pub(super) entries: Vec<Entry>,
 }
 
 impl Container {
@@ -63,23 +63,29 @@ impl Container {
         what: &str,
         name: String,
         body: ContainerCreateBody,
-        files: Files<'_>,
+        files: Files,
         log: Log,
     ) -> Result<Self, DockerError> {
-        let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let made = engine.api.create_container(Some(options), body).await;
-        made.map_err(DockerError::api(format!("making the container of {what}")))?;
         let container = Self {
             engine: engine.clone(),
             name,
             what: what.to_owned(),
+            body,
+            files,
             log,
             wanted: Arc::default(),
             ended: watch::channel(Some("not started".to_owned())).1,
             sampling: None,
         };
-        container.put(files).await?;
+        container.make().await?;
         Ok(container)
+    }
+
+    async fn make(&self) -> Result<(), DockerError> {
+        let options = CreateContainerOptionsBuilder::new().name(&self.name).build();
+        let made = self.engine.api.create_container(Some(options), self.body.clone()).await;
+        made.map_err(DockerError::api(format!("making the container of {}", self.what)))?;
+        self.put(&self.files).await
     }
 
     /// Its name.
@@ -92,7 +98,7 @@ impl Container {
         &self.log
     }
 
-    async fn put(&self, files: Files<'_>) -> Result<(), DockerError> {
+    async fn put(&self, files: &Files) -> Result<(), DockerError> {
         let Files { folder, entries } = files;
         if entries.is_empty() {
             return Ok(());
@@ -131,7 +137,10 @@ impl Container {
             let _ = timeout(LAST_LINES, following).await;
             ending.send_replace(Some(status));
         });
-        self.sample();
+        // What the laboratory itself uses is nobody's business.
+        if self.log.role() != Role::Helper {
+            self.sample();
+        }
         Ok(())
     }
 
@@ -188,14 +197,41 @@ impl Container {
         self.finish(self.engine.api.kill_container(&self.name, Some(options)).await, "killing").await
     }
 
-    /// SIGTERM, SIGKILL where it does not end within `patience`, and waits for its end.
+    /// SIGTERM, SIGKILL where it does not end within `patience`, and waits for its end; false where it was killed.
     ///
     /// # Errors
     /// [`DockerError::Api`].
-    pub(super) async fn stop(&mut self, patience: Duration) -> Result<(), DockerError> {
+    pub(super) async fn stop(&mut self, patience: Duration) -> Result<bool, DockerError> {
         self.wanted.store(true, Ordering::SeqCst);
         let options = StopContainerOptionsBuilder::new().t(patience.as_secs() as i32).build();
-        self.finish(self.engine.api.stop_container(&self.name, Some(options)).await, "stopping").await
+        self.finish(self.engine.api.stop_container(&self.name, Some(options)).await, "stopping").await?;
+        Ok(self.ended().is_none_or(|status| status != describe(KILLED, false)))
+    }
+
+    /// Sends a signal that is not meant to end it.
+    ///
+    /// # Errors
+    /// [`DockerError::Api`].
+    pub(super) async fn signal(&self, signal: &str) -> Result<(), DockerError> {
+        let options = KillContainerOptionsBuilder::new().signal(signal).build();
+        let sent = self.engine.api.kill_container(&self.name, Some(options)).await;
+        sent.map_err(DockerError::api(format!("sending {signal} to the container of {}", self.what)))
+    }
+
+    /// Its end, when it comes, is in order.
+    pub(super) fn may_end(&self) {
+        self.wanted.store(true, Ordering::SeqCst);
+    }
+
+    /// Removes it with all that it has written, and makes it again as it was; it is not started.
+    ///
+    /// # Errors
+    /// [`DockerError::Api`].
+    pub(super) async fn make_anew(&mut self) -> Result<(), DockerError> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let removed = self.engine.api.remove_container(&self.name, Some(options)).await;
+        removed.map_err(DockerError::api(format!("removing the container of {}", self.what)))?;
+        self.make().await
     }
 
     async fn finish(&mut self, answer: Result<(), ApiError>, doing: &str) -> Result<(), DockerError> {
@@ -254,7 +290,7 @@ fn describe(code: i64, out_of_memory: bool) -> String {
         return format!("killed for lack of memory (exit code {code})");
     }
     match code {
-        137 => "SIGKILL".to_owned(),
+        KILLED => "SIGKILL".to_owned(),
         139 => "SIGSEGV".to_owned(),
         134 => "SIGABRT".to_owned(),
         143 => "SIGTERM".to_owned(),

@@ -9,10 +9,12 @@ mod engine;
 mod error;
 mod faults;
 mod image;
+mod link;
 mod owner;
 mod pack;
 mod preset;
 pub mod probe;
+mod processes;
 mod subnets;
 mod sweep;
 mod world;
@@ -168,10 +170,20 @@ impl Environment for Docker {
             FaultKind::Disconnect if self.pins_name => {
                 Support::Approximated("the name stays, because the scenario also has a cut, which pins it")
             }
-            FaultKind::Disconnect | FaultKind::Cut | FaultKind::Pause | FaultKind::Kill | FaultKind::Restart => {
-                Support::Exact
-            }
-            FaultKind::Reset | FaultKind::Refuse => Support::Unsupported("no container resets or refuses by itself"),
+            FaultKind::Disconnect
+            | FaultKind::Cut
+            | FaultKind::Pause
+            | FaultKind::Kill
+            | FaultKind::Stop
+            | FaultKind::Restart
+            | FaultKind::FillDisk => Support::Exact,
+            FaultKind::Loss => Support::Unsupported("only the kernel drops packets by chance: use --environment netns"),
+            FaultKind::Reset
+            | FaultKind::Refuse
+            | FaultKind::HalfOpen
+            | FaultKind::Delay
+            | FaultKind::Throttle
+            | FaultKind::DropPackets => Support::Unsupported("not yet"),
         }
     }
 

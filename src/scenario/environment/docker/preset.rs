@@ -43,10 +43,11 @@ fn by_name(image: &str) -> RemotePreset {
     .map_or(RemotePreset::None, |(_, preset)| preset)
 }
 
-/// What a plan's remote needs, without the files that the user gives.
-pub(super) fn recipe(remote: &RemotePlan) -> Recipe {
+/// What a plan's remote needs, without the files that the user gives; `durable` where it is to find its sessions again
+/// after another start.
+pub(super) fn recipe(remote: &RemotePlan, durable: bool) -> Recipe {
     let mut recipe = match preset(remote) {
-        RemotePreset::Emqx => emqx(remote.port),
+        RemotePreset::Emqx => emqx(remote.port, durable),
         RemotePreset::Mosquitto => mosquitto(remote.port),
         RemotePreset::Nanomq => nanomq(remote.port),
         RemotePreset::Rumqttd => rumqttd(remote.port),
@@ -59,13 +60,23 @@ pub(super) fn recipe(remote: &RemotePlan) -> Recipe {
     recipe
 }
 
+/// Whether a broker finds its sessions again after another start of its container. Of one that is not known it is up to
+/// whoever named it.
+pub(super) fn keeps_sessions(preset: RemotePreset) -> bool {
+    match preset {
+        RemotePreset::Mosquitto | RemotePreset::Emqx | RemotePreset::None => true,
+        RemotePreset::Nanomq | RemotePreset::Rumqttd => false,
+    }
+}
+
 fn words(words: &[&str]) -> Option<Vec<String>> {
     Some(words.iter().map(|word| (*word).to_owned()).collect())
 }
 
-/// Its session queues hold 1000 messages by default, and a client whose process grows is shut down.
-fn emqx(port: u16) -> Recipe {
-    let env = [
+/// Its session queues hold 1000 messages by default, and a client whose process grows is shut down. Durable sessions are
+/// another machinery inside it, with other speeds: only where they are needed.
+fn emqx(port: u16, durable: bool) -> Recipe {
+    let mut env = vec![
         ("EMQX_LISTENERS__TCP__DEFAULT__BIND", format!("0.0.0.0:{port}")),
         ("EMQX_MQTT__MAX_MQUEUE_LEN", "infinity".to_owned()),
         ("EMQX_FORCE_SHUTDOWN__ENABLE", "false".to_owned()),
@@ -73,7 +84,10 @@ fn emqx(port: u16) -> Recipe {
         ("EMQX_NODE_NAME", "emqx@127.0.0.1".to_owned()),
         ("EMQX_LOG__CONSOLE__ENABLE", "true".to_owned()),
     ];
-    Recipe { env: env.map(|(name, value)| (name.to_owned(), value)).into(), ..Recipe::default() }
+    if durable {
+        env.push(("EMQX_DURABLE_SESSIONS__ENABLE", "true".to_owned()));
+    }
+    Recipe { env: env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(), ..Recipe::default() }
 }
 
 /// The log to stderr: stdout is block-buffered in a container. `user root`: it could not open its own files otherwise
@@ -148,11 +162,11 @@ mod tests {
             command: words(&["run", "it"]),
             ..RemotePlan::default()
         };
-        let recipe = recipe(&remote);
+        let recipe = recipe(&remote, false);
         assert_eq!(recipe.env["EMQX_MQTT__MAX_MQUEUE_LEN"], "7");
         assert_eq!((&*recipe.env["MORE"], recipe.command), ("1", words(&["run", "it"])));
         assert!(recipe.env.contains_key("EMQX_FORCE_SHUTDOWN__ENABLE"));
         let other = RemotePlan { preset: Some(RemotePreset::None), ..RemotePlan::default() };
-        assert_eq!(super::recipe(&other), Recipe::default());
+        assert_eq!(super::recipe(&other, true), Recipe::default());
     }
 }

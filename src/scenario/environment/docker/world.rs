@@ -12,6 +12,7 @@ use super::container::{Container, Files};
 use super::engine::Engine;
 use super::error::{DockerError, reason, status};
 use super::image::Image;
+use super::link::connect;
 use super::owner::Names;
 use super::pack::Entry;
 use super::preset;
@@ -21,8 +22,9 @@ use super::sweep::{Guard, Guarded};
 use super::{Docker, Images};
 use crate::bridge::wire::{Connect, Version};
 use crate::scenario::client;
+use crate::scenario::examiner::Examiner;
 use crate::scenario::history::{Event, Role};
-use crate::scenario::plan::{Fault, Plan, SubjectKind, SubjectPlan};
+use crate::scenario::plan::{Fault, FaultKind, Parameters, Plan, RemotePreset, Side, SubjectKind, SubjectPlan};
 use crate::scenario::recorder::Recorder;
 use crate::scenario::subject::{self, Program, Sites};
 
@@ -34,6 +36,8 @@ const RETRY: Duration = Duration::from_millis(20);
 pub(super) const FAREWELL: Duration = Duration::from_secs(10);
 /// The name that bridges find the remote by.
 const REMOTE: &str = "emqx";
+/// The size of a disk that is to be filled, where the scenario does not say.
+const DISK_BYTES: u64 = 64 << 20;
 /// Subnets that are tried before it is given up: another replay may be as fast as this one.
 const SUBNETS_TRIED: usize = 20;
 
@@ -53,7 +57,9 @@ pub(crate) struct DockerWorld {
     pub(super) remote_port: u16,
     /// The remote's names on the link.
     pub(super) remote_names: Vec<String>,
-    remote_address: SocketAddr,
+    pub(super) remote_address: SocketAddr,
+    pub(super) remote_preset: RemotePreset,
+    pub(super) examiner: Examiner,
     ready_within: Duration,
     listener: SocketAddr,
     metrics: Option<SocketAddr>,
@@ -67,7 +73,7 @@ pub(crate) struct DockerWorld {
 
 impl DockerWorld {
     pub(super) async fn prepare(docker: &Docker, request: Request<'_>) -> Result<Self, EnvironmentError> {
-        let Request { plan, subject, folder, recorder } = request;
+        let Request { plan, subject, folder, recorder, examiner } = request;
         let images = docker.images.get().cloned().ok_or_else(|| missing("the images were not gathered"))?;
         let subject_image = images.subjects.get(&subject.name).cloned();
         let subject_image = subject_image.ok_or_else(|| missing("the subject has no image"))?;
@@ -87,13 +93,17 @@ impl DockerWorld {
         )?;
         let (mut remote, remote_address) =
             make_remote(&engine, &names, plan, &images.remote, log(Role::Remote, "remote.log")?).await?;
-        let made = Made { engine: &engine, names: &names, link_net, pins_name: docker.pins_name };
-        let (subject, ports) =
-            make_subject(&made, plan, subject, &subject_image, log(Role::Subject, "subject.log")?).await?;
+        let volume = bodies::volume(&names, disk(plan));
+        let volume_name = volume.name.clone().unwrap_or_default();
+        engine.api.create_volume(volume).await.map_err(DockerError::api("making the subject's volume"))?;
+        let made = Made { engine: &engine, names: &names, link_net, volume: &volume_name, pins_name: docker.pins_name };
+        // Before the subject: a volume in memory is kept by those who use it.
         let mut helper = None;
         if let Some(image) = &images.helper {
             helper = Some(make_helper(&made, image, log(Role::Helper, "probe.log")?).await?);
         }
+        let (subject, ports) =
+            make_subject(&made, plan, subject, &subject_image, log(Role::Subject, "subject.log")?).await?;
         remote.start().await?;
         let mut remote_names = vec![REMOTE.to_owned()];
         remote_names.extend(plan.remote.names.iter().filter(|name| *name != REMOTE).cloned());
@@ -112,6 +122,8 @@ impl DockerWorld {
             remote_port: plan.remote.port,
             remote_names,
             remote_address,
+            remote_preset: preset::preset(&plan.remote),
+            examiner: examiner.clone(),
             ready_within: plan.remote.ready_within,
             listener: ports.listener,
             metrics: ports.metrics,
@@ -147,7 +159,8 @@ impl DockerWorld {
         let addresses = [SocketAddrV4::new(self.remote_on_link(), port)].into_iter();
         let addresses = addresses.chain(elsewhere).chain(machine).collect();
         let name = self.remote_names[0].clone();
-        probe::ask(helper, &Question { name, addresses, patience_ms: patience.as_millis() as u64 }).await.map(Some)
+        let question = Question { name, addresses, patience_ms: patience.as_millis() as u64 };
+        probe::look(helper, question).await.map(Some)
     }
 
     /// What the helper sees of the subject on the link.
@@ -156,7 +169,7 @@ impl DockerWorld {
         let address = SocketAddrV4::new(self.link_net.address(Place::Subject as u8), LISTEN_PORT);
         let question =
             Question { name: String::new(), addresses: vec![address], patience_ms: patience.as_millis() as u64 };
-        Ok(probe::ask(helper, &question).await?.met.first().copied())
+        Ok(probe::look(helper, question).await?.met.first().copied())
     }
 
     /// Waits until the subject has a connection to the remote, by one look from inside its own network.
@@ -168,8 +181,9 @@ impl DockerWorld {
         let log = self.helper_log()?;
         let what = "the onlooker";
         let mut onlooker =
-            Container::create(&self.engine, what, self.names.of("onlooker"), body, Files::NONE, log).await?;
+            Container::create(&self.engine, what, self.names.of("onlooker"), body, Files::default(), log).await?;
         onlooker.start().await?;
+        onlooker.may_end();
         match timeout(READY + FAREWELL, onlooker.end()).await {
             Ok(status) if status == "exit code 0" => Ok(()),
             Ok(status) if status == "exit code 1" => {
@@ -180,17 +194,23 @@ impl DockerWorld {
         }
     }
 
+    /// Fills the subject's disk, or empties it again of what it was filled with; again is the same as once.
+    pub(super) async fn set_full(&self, full: bool) -> Result<(), DockerError> {
+        let Some(helper) = self.helper else {
+            let what = "filling the bridge's disk".to_owned();
+            return Err(DockerError::Probe { what, why: "there is no image of mqtt-bridge for the helper".to_owned() });
+        };
+        probe::set_full(helper, bodies::HELPER_FOLDER, full).await
+    }
+
+    /// The container whose end of the link a side is.
+    pub(super) fn end(&self, side: Side) -> &str {
+        self.side(side).name()
+    }
+
     fn helper_log(&self) -> Result<Log, EnvironmentError> {
         let path = self.subject.log().path().with_file_name("onlooker.log");
         Log::create(Role::Helper, &path, &self.recorder).map_err(|source| EnvironmentError::File { path, source })
-    }
-
-    pub(super) async fn connect_remote(&self) -> Result<(), DockerError> {
-        connect(&self.engine, &self.names, self.remote.name(), self.remote_on_link(), &self.remote_names).await
-    }
-
-    pub(super) async fn connect_subject(&self) -> Result<(), DockerError> {
-        connect(&self.engine, &self.names, self.subject.name(), self.link_net.address(Place::Subject as u8), &[]).await
     }
 }
 
@@ -225,10 +245,9 @@ impl World for DockerWorld {
     }
 
     async fn open_link(&mut self) -> Result<(), EnvironmentError> {
-        self.connect_remote().await?;
+        self.connect(Side::Remote).await?;
         self.link = "open";
-        self.verify_link(true).await?;
-        Ok(())
+        Ok(self.verify(Side::Remote, true).await?)
     }
 
     async fn start_subject(&mut self) -> Result<(), EnvironmentError> {
@@ -238,7 +257,7 @@ impl World for DockerWorld {
     }
 
     async fn apply(&mut self, index: usize, fault: &Fault) -> Result<(), EnvironmentError> {
-        Ok(self.do_apply(index, fault).await?)
+        self.do_apply(index, fault).await
     }
 
     async fn heal(&mut self, index: usize, fault: &Fault) -> Result<(), EnvironmentError> {
@@ -254,7 +273,7 @@ impl World for DockerWorld {
             tracing::debug!(%error, "the subject is not paused");
         }
         if self.subject.ended().is_none()
-            && let Err(error) = self.subject.stop(FAREWELL).await
+            && let Err(error) = self.end_subject(FaultKind::Stop).await
         {
             self.recorder.record(Event::Log { role: Role::Subject, line: format!("(it was not stopped: {error})") });
         }
@@ -271,23 +290,6 @@ fn missing(why: &str) -> EnvironmentError {
     DockerError::Probe { what: "preparing the world".to_owned(), why: why.to_owned() }.into()
 }
 
-/// Connects a container to the link; again is the same as once.
-pub(super) async fn connect(
-    engine: &Engine,
-    names: &Names,
-    container: &str,
-    address: Ipv4Addr,
-    aliases: &[String],
-) -> Result<(), DockerError> {
-    let network = Network::Link.name(names);
-    let request = bodies::link_end(container, address, aliases);
-    match engine.api.connect_network(&network, request).await {
-        Ok(()) => Ok(()),
-        Err(error) if matches!(status(&error), Some(403 | 409)) && reason(&error).contains("already") => Ok(()),
-        Err(error) => Err(DockerError::api(format!("connecting {container} to the link"))(error)),
-    }
-}
-
 /// Makes a network in a subnet that is free; another replay may be faster, and then it is another one.
 async fn make_network(engine: &Engine, names: &Names, network: Network) -> Result<Subnet, DockerError> {
     let listing = engine.api.list_networks(None).await.map_err(DockerError::api("listing the networks"))?;
@@ -302,6 +304,15 @@ async fn make_network(engine: &Engine, names: &Names, network: Network) -> Resul
         }
     }
     Err(DockerError::NoSubnet { network: network.name(names), why: last })
+}
+
+/// The size of the subject's disk, where one is to be filled; `None`: as large as the engine's.
+fn disk(plan: &Plan) -> Option<u64> {
+    let sizes = plan.faults.iter().filter_map(|fault| match fault.parameters {
+        Parameters::FillDisk { size } => Some(size.unwrap_or(DISK_BYTES)),
+        _ => None,
+    });
+    sizes.max()
 }
 
 /// A port of the engine's machine that publishes one of a container.
@@ -322,7 +333,8 @@ async fn make_remote(
     image: &Image,
     log: Log,
 ) -> Result<(Container, SocketAddr), EnvironmentError> {
-    let recipe = preset::recipe(&plan.remote);
+    let durable = |fault: &Fault| fault.stops_remote() && fault.parameters != Parameters::Session { lost: true };
+    let recipe = preset::recipe(&plan.remote, plan.faults.iter().any(durable));
     let mut files: BTreeMap<String, Vec<u8>> =
         recipe.files.iter().map(|(place, text)| (place.clone(), text.clone().into_bytes())).collect();
     for (place, file) in &plan.remote.files {
@@ -332,7 +344,7 @@ async fn make_remote(
     let files: Vec<Entry> = files.into_iter().map(|(place, contents)| Entry::file(&place, contents)).collect();
     let mqtt = publish(engine, plan.remote.port)?;
     let body = bodies::remote(names, &image.name, &recipe, mqtt);
-    let files = Files { folder: "/", entries: &files };
+    let files = Files { folder: "/", entries: files };
     let container = Container::create(engine, "the remote", names.of("remote"), body, files, log).await?;
     Ok((container, address(mqtt)))
 }
@@ -342,6 +354,7 @@ struct Made<'a> {
     engine: &'a Engine,
     names: &'a Names,
     link_net: Subnet,
+    volume: &'a str,
     pins_name: bool,
 }
 
@@ -358,7 +371,7 @@ async fn make_subject(
     image: &Image,
     log: Log,
 ) -> Result<(Container, Ports), EnvironmentError> {
-    let Made { engine, names, link_net, pins_name } = made;
+    let Made { engine, names, link_net, volume, pins_name } = made;
     let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     let sites = Sites {
         listen: any(LISTEN_PORT),
@@ -371,9 +384,6 @@ async fn make_subject(
     if let Program::Installed(program) = configuration.program {
         command.insert(0, program.to_owned());
     }
-    let volume = bodies::volume(names, None);
-    let volume_name = volume.name.clone().unwrap_or_default();
-    engine.api.create_volume(volume).await.map_err(DockerError::api("making the subject's volume"))?;
     let (listener, metrics) = (publish(engine, LISTEN_PORT)?, publish(engine, METRICS_PORT)?);
     let remote = link_net.address(Place::Remote as u8);
     let body = bodies::subject(
@@ -383,12 +393,12 @@ async fn make_subject(
             command,
             own: subject.kind == SubjectKind::MqttBridge,
             pinned: pins_name.then(|| (REMOTE.to_owned(), remote)).into_iter().collect(),
-            volume: &volume_name,
+            volume,
             ports: &[listener, metrics],
         },
     );
     let files: Vec<Entry> = configuration.files.iter().map(|(name, text)| Entry::file(name, text.clone())).collect();
-    let files = Files { folder: SUBJECT_FOLDER, entries: &files };
+    let files = Files { folder: SUBJECT_FOLDER, entries: files };
     let container = Container::create(engine, "the subject", names.of("subject"), body, files, log).await?;
     connect(engine, names, container.name(), link_net.address(Place::Subject as u8), &[]).await?;
     let metrics = configuration.has_metrics.then(|| address(metrics));
@@ -396,10 +406,10 @@ async fn make_subject(
 }
 
 async fn make_helper(made: &Made<'_>, image: &Image, log: Log) -> Result<(SocketAddr, Container), EnvironmentError> {
-    let Made { engine, names, link_net, .. } = made;
+    let Made { engine, names, link_net, volume, .. } = made;
     let port = publish(engine, PROBE_PORT)?;
-    let body = bodies::probe(names, &image.name, port);
-    let mut helper = Container::create(engine, "the helper", names.of("probe"), body, Files::NONE, log).await?;
+    let body = bodies::probe(names, &image.name, volume, port);
+    let mut helper = Container::create(engine, "the helper", names.of("probe"), body, Files::default(), log).await?;
     connect(engine, names, helper.name(), link_net.address(Place::Probe as u8), &[]).await?;
     helper.start().await?;
     Ok((address(port), helper))

@@ -32,7 +32,7 @@ pub(crate) struct LocalWorld {
 
 impl LocalWorld {
     pub(super) async fn prepare(own: &Path, request: Request<'_>) -> Result<Self, EnvironmentError> {
-        let Request { plan, subject, folder, recorder } = request;
+        let Request { plan, subject, folder, recorder, examiner: _ } = request;
         let (listener, proxy_address, metrics) = (free_port()?, free_port()?, free_port()?);
         let work = folder.join("work");
         let remote = (proxy_address.ip().to_string(), proxy_address.port());

@@ -23,6 +23,9 @@ pub(super) async fn look(question: &Question) -> Sight {
 }
 
 async fn resolve(name: &str, patience: Duration) -> Vec<Ipv4Addr> {
+    if name.is_empty() {
+        return Vec::new();
+    }
     // A name that is gone is asked for upstream, and that may take long: not known in time is not known.
     let Ok(Ok(found)) = timeout(patience, tokio::net::lookup_host((name, 0))).await else { return Vec::new() };
     let found = found.filter_map(|address| match address.ip() {
