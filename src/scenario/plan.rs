@@ -24,8 +24,9 @@ pub struct Plan {
     pub directory: PathBuf,
     /// Where it shall run, as asked for.
     pub environment: EnvironmentKind,
-    /// Image of the remote broker, for environments with images.
-    pub remote_image: Option<String>,
+    /// The remote broker as a container, for environments with images.
+    #[serde(default)]
+    pub remote: RemotePlan,
     /// The remote broker, for the environment `local`; `None`: mosquitto where it is installed, else the built-in one.
     #[serde(default)]
     pub remote_broker: Option<RemoteBroker>,
@@ -55,6 +56,63 @@ pub enum RemoteBroker {
     Mosquitto,
     /// Our own program as a small broker.
     BuiltIn,
+}
+
+/// The remote broker as a container. Its preset, from its image's name where none is given, says what is needed to run
+/// it; what stands here comes on top of that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemotePlan {
+    /// Its image; `None`: EMQX, as in the original report.
+    pub image: Option<String>,
+    /// A file that `docker save` wrote, to be loaded instead of pulling.
+    pub image_archive: Option<PathBuf>,
+    /// How such a broker is run; `None`: from the image's name.
+    pub preset: Option<RemotePreset>,
+    /// Environment variables.
+    pub env: std::collections::BTreeMap<String, String>,
+    /// Its command line, behind the image's entry point; `None`: the preset's, or the image's own.
+    pub command: Option<Vec<String>>,
+    /// Files: where in the container, and the file that it is a copy of.
+    pub files: std::collections::BTreeMap<String, PathBuf>,
+    /// Where it listens for MQTT.
+    pub port: u16,
+    /// Names that bridges find it by, besides `emqx`.
+    pub names: Vec<String>,
+    /// How long it may take until it answers CONNECT.
+    #[serde(with = "micros")]
+    pub ready_within: Duration,
+}
+
+impl Default for RemotePlan {
+    fn default() -> Self {
+        Self {
+            image: None,
+            image_archive: None,
+            preset: None,
+            env: Default::default(),
+            command: None,
+            files: Default::default(),
+            port: 1883,
+            names: Vec::new(),
+            ready_within: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Brokers that the laboratory knows how to run as a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RemotePreset {
+    /// EMQX 5.
+    Emqx,
+    /// mosquitto 2.
+    Mosquitto,
+    /// NanoMQ from 0.19 on.
+    Nanomq,
+    /// rumqttd 0.20.
+    Rumqttd,
+    /// Any other: nothing but what the scenario says.
+    None,
 }
 
 /// Where a plan runs.

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 use mqtt_bridge::bridge::cache::CacheError;
 use mqtt_bridge::bridge::supervisor::StartError;
 #[cfg(feature = "lab")]
+use mqtt_bridge::scenario::environment::docker::DockerError;
+#[cfg(feature = "lab")]
 use mqtt_bridge::scenario::runner::RunError;
 
 /// What was given is at fault.
@@ -33,6 +35,10 @@ fn of(error: &anyhow::Error) -> u8 {
     #[cfg(feature = "lab")]
     if let Some(error) = error.downcast_ref::<RunError>() {
         return error.exit_code();
+    }
+    #[cfg(feature = "lab")]
+    if error.is::<DockerError>() {
+        return ENVIRONMENT;
     }
     INVALID
 }

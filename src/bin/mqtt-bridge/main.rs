@@ -1,7 +1,11 @@
 //! `mqtt-bridge`: the bridge, and the laboratory that proves it.
 mod cache;
 mod check;
+#[cfg(feature = "lab")]
+mod clean;
 mod exit;
+#[cfg(feature = "lab")]
+mod probe;
 #[cfg(feature = "lab")]
 mod replay;
 #[cfg(feature = "lab")]
@@ -33,6 +37,10 @@ enum Command {
     Report(report::Arguments),
     #[cfg(feature = "lab")]
     Scenarios(scenarios::Arguments),
+    #[cfg(feature = "lab")]
+    Clean(clean::Arguments),
+    #[cfg(feature = "lab")]
+    Probe(probe::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -46,5 +54,9 @@ fn main() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Scenarios(_) => scenarios::run(),
+        #[cfg(feature = "lab")]
+        Command::Clean(arguments) => clean::run(&arguments),
+        #[cfg(feature = "lab")]
+        Command::Probe(arguments) => probe::run(&arguments),
     })
 }

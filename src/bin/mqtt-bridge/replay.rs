@@ -20,6 +20,9 @@ pub(crate) struct Arguments {
     /// A bridge to run it against, by its name in the scenario or by its kind; may be repeated
     #[arg(long = "subject", value_name = "NAME")]
     subjects: Vec<String>,
+    /// An image for `remote`, or for a subject by its name or kind, instead of the scenario's; may be repeated
+    #[arg(long = "image", value_name = "NAME=IMAGE")]
+    images: Vec<String>,
     /// Keep plan, histories, logs and report in this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -50,9 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             Environment::Docker => EnvironmentKind::Docker,
         };
     }
-    if plan.environment == EnvironmentKind::Auto {
-        eprintln!("environment local: it was left open (auto), and local is the only one in this version");
-    }
+    spec::replace_images(&mut plan, &arguments.images)?;
     let options = Options { own: std::env::current_exe()?, out: arguments.out.clone() };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(runner::run(&plan, &options))?;

@@ -1,8 +1,15 @@
 //! Where a run takes place: what an environment is to the runner, whatever it is made of.
+pub mod docker;
+mod launch;
 pub mod local;
+mod log;
 pub(crate) mod ports;
+mod process;
+mod programs;
 pub(crate) mod proxy;
+mod remote;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -56,6 +63,9 @@ pub enum EnvironmentError {
     /// The fault proxy could not listen.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// The Docker engine, or something on it.
+    #[error(transparent)]
+    Docker(#[from] docker::DockerError),
     /// A program could not be started.
     #[error("{what} cannot be started ({}): {source}", .program.display())]
     Start {
@@ -134,6 +144,19 @@ pub(crate) trait Environment {
     /// [`EnvironmentError::Subject`] or [`EnvironmentError::ProgramMissing`].
     fn check(&self, plan: &Plan, subject: &SubjectPlan) -> Result<(), EnvironmentError>;
 
+    /// Fetches what all subjects of a plan need (images), before anything is started.
+    ///
+    /// # Errors
+    /// [`EnvironmentError`] with what to do about what cannot be had.
+    fn gather(&self, _plan: &Plan) -> impl Future<Output = Result<(), EnvironmentError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Removes what was fetched or made for all subjects and is of no use to anybody afterwards.
+    fn finish(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// Makes a fresh world with a running remote; the subject is not started and the link not open.
     ///
     /// # Errors
@@ -148,6 +171,11 @@ pub(crate) trait World {
 
     /// What the subject says of its version.
     fn subject_version(&self) -> String;
+
+    /// What exactly is run, by whose it is: names and digests of images, versions.
+    fn artifacts(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
 
     /// Where the remote is reached on a way that no fault touches.
     fn remote(&self) -> SocketAddr;

@@ -57,6 +57,10 @@ pub struct Run {
     pub remote: String,
     /// What in this environment is not quite what the scenario asks for.
     pub approximated: Vec<String>,
+    /// Why that environment, where the scenario left it open.
+    pub because: Option<String>,
+    /// What exactly was run, by whose it is.
+    pub artifacts: std::collections::BTreeMap<String, String>,
 }
 
 /// A fault as it was done; `fault.end` is the end of the history where it was never healed.

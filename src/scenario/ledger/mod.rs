@@ -95,13 +95,15 @@ impl Ledger {
             }
             Event::Received { load, seq } => self.received(record.t, *load, *seq),
             Event::Unexpected { topic, of, why } => self.unexpected(at, topic, *of, why),
-            Event::Run { subject, version, environment, remote, approximated, .. } => {
+            Event::Run { subject, version, environment, remote, approximated, because, artifacts, .. } => {
                 self.facts.run = Some(Run {
                     subject: subject.clone(),
                     version: version.clone(),
                     environment: environment.clone(),
                     remote: remote.clone(),
                     approximated: approximated.clone(),
+                    because: because.clone(),
+                    artifacts: artifacts.clone(),
                 });
             }
             Event::FaultOn { fault, kind, on } => {
@@ -142,7 +144,8 @@ impl Ledger {
             | Event::ReceiverDisconnected { .. }
             | Event::ProcessStarted { .. }
             | Event::PublisherConnected { .. }
-            | Event::Log { .. } => {}
+            | Event::Log { .. }
+            | Event::Usage { .. } => {}
         }
         let last = self.facts.last;
         self.facts.faults.iter_mut().filter(|done| !done.healed).for_each(|done| done.fault.end = last);

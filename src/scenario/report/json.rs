@@ -40,6 +40,8 @@ mod tests {
         let story = story.and(at(9, counters)).and(at(9, Event::Doubt { why: "why".into() }));
         let mut report = verdict::report(&plan(scenario), &[("mqtt-bridge".to_owned(), story.ledger())]);
         report.approximated.push("how".into());
+        report.because = Some("why".into());
+        report.subjects[0].artifacts.insert("remote".into(), "image".into());
         let word = String::new;
         let finding =
             Finding { rule: word(), title: word(), evidence: vec![word()], advice: word(), reference: word() };
@@ -51,10 +53,12 @@ mod tests {
         insta::assert_snapshot!(lines.join("\n"), @r#"
 .about: string
 .approximated[]: string
+.because: string
 .environment: string
 .remote: string
 .scenario: string
 .seed: number
+.subjects[].artifacts.remote: string
 .subjects[].checks[].expected: string
 .subjects[].checks[].name: string
 .subjects[].checks[].observed: string

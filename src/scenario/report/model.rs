@@ -16,6 +16,9 @@ pub struct Report {
     pub about: String,
     /// The environment that was taken.
     pub environment: String,
+    /// Why that one, where the scenario left it open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
     /// What in this environment is not quite what the scenario asks for.
     pub approximated: Vec<String>,
     /// The remote broker and its version.
@@ -47,6 +50,9 @@ pub struct SubjectReport {
     pub name: String,
     /// What it says of its version.
     pub version: String,
+    /// What exactly was run, by whose it is (`remote`, `subject`, `engine`): names and digests of images, versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub artifacts: BTreeMap<String, String>,
     /// Its verdict.
     pub verdict: Verdict,
     /// The verdict's reason in one line that needs no legend.

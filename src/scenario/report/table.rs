@@ -46,6 +46,9 @@ impl Paint {
             *first = first.replacen(&report.scenario, &self.bold(&report.scenario), 1);
         }
         lines.extend(wrap(&report.about, self.width, ""));
+        if let Some(because) = &report.because {
+            lines.extend(wrap(&format!("{}, because: {because}", report.environment), self.width, INDENT));
+        }
         for approximated in &report.approximated {
             lines.extend(wrap(&format!("approximated: {approximated}"), self.width, INDENT));
         }

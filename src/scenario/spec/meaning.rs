@@ -3,7 +3,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::typed::{Allowance, Bridge, Broker, Expect, Load, Scenario};
-use super::{SpecError, faults, publish, subjects};
+use super::{SpecError, faults, publish, remote, subjects};
 use crate::bridge::units::format_size;
 use crate::bridge::yaml::{Document, YamlError};
 use crate::scenario::identity::PAYLOAD_HEADER_BYTES;
@@ -29,7 +29,7 @@ pub(super) fn plan(document: &Document, typed: Scenario, asked: &[&str]) -> Resu
         seed: typed.seed,
         directory: document.file().parent().map(Path::to_owned).unwrap_or_default(),
         environment: typed.environment,
-        remote_image: typed.remote.image,
+        remote: remote::plan(document, &typed.remote)?,
         remote_broker: typed.remote.broker.map(|broker| match broker {
             Broker::Mosquitto => RemoteBroker::Mosquitto,
             Broker::BuiltIn => RemoteBroker::BuiltIn,

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::Deserializer;
 
 pub use super::scalar::{Allowance, BytesPerSecond, Moment, Percent, Scalar};
 use crate::bridge::units;
-use crate::scenario::plan::{Acknowledgement, Direction, EnvironmentKind, Side, Via};
+use crate::scenario::plan::{Acknowledgement, Direction, EnvironmentKind, RemotePreset, Side, Via};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -48,12 +47,33 @@ pub struct Scenario {
     pub expect: Expect,
 }
 
-/// The remote broker.
+/// The remote broker. All but `broker` is for environments with images.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Remote {
-    /// Its image, for environments with images; absent: the environment's own choice.
+    /// Its image; absent: `emqx/emqx:5.8.7`.
     pub image: Option<String>,
+    /// A file that `docker save` wrote, relative to the scenario, loaded instead of pulling the image; absent: pulled
+    /// where it is missing.
+    pub image_archive: Option<PathBuf>,
+    /// How such a broker is run; absent: from the image's name, `none` where that says nothing.
+    pub preset: Option<RemotePreset>,
+    /// Environment variables, on top of the preset's; absent: none.
+    #[serde(default)]
+    pub env: BTreeMap<String, Scalar>,
+    /// Its command line, behind the image's entry point; absent: the preset's, or the image's own.
+    pub command: Option<Vec<String>>,
+    /// Files: where in the container, and a file relative to the scenario; on top of the preset's; absent: none.
+    #[serde(default)]
+    pub files: BTreeMap<String, PathBuf>,
+    /// Where it listens for MQTT; absent: 1883.
+    pub port: Option<u16>,
+    /// Names that bridges find it by, besides `emqx`; absent: none.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// How long it may take until it answers CONNECT; absent: 60 s.
+    #[serde(default, deserialize_with = "units::optional_duration")]
+    pub ready_within: Option<Duration>,
     /// Which broker, for the environment `local`; absent: mosquitto where it is installed, else the built-in one.
     pub broker: Option<Broker>,
 }

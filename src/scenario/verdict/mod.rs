@@ -47,6 +47,7 @@ pub fn judge(plan: &Plan, ledger: &Ledger) -> SubjectReport {
     SubjectReport {
         name: run.subject,
         version: run.version,
+        artifacts: run.artifacts,
         verdict,
         summary,
         checks,
@@ -73,6 +74,7 @@ pub fn report(plan: &Plan, ledgers: &[(String, Ledger)]) -> Report {
         scenario: plan.name.clone(),
         about: plan.about.clone(),
         environment: run.environment,
+        because: run.because,
         approximated: run.approximated,
         remote: run.remote,
         seed: plan.seed,

@@ -1,16 +1,12 @@
 //! Child processes and a fault proxy on loopback: needs nothing installed but, at best, mosquitto.
-mod process;
-mod programs;
-mod remote;
 mod world;
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use self::world::LocalWorld;
-use super::{Environment, EnvironmentError, Request, Support, ports};
+use super::{Environment, EnvironmentError, Request, Support, ports, programs};
 use crate::scenario::plan::{Fault, FaultKind, Plan, Side, SubjectPlan};
-use crate::scenario::subject::{self, Program, Sites};
 
 /// The environment on loopback.
 pub struct Local {
@@ -47,14 +43,7 @@ impl Environment for Local {
     }
 
     fn check(&self, plan: &Plan, subject: &SubjectPlan) -> Result<(), EnvironmentError> {
-        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let sites = Sites { listen: nowhere, remote: (String::new(), 0), metrics: nowhere, folder: Path::new("") };
-        match subject::configure(plan, subject, &sites)?.program {
-            Program::Installed(program) if programs::find(program).is_none() => {
-                Err(EnvironmentError::ProgramMissing { program })
-            }
-            Program::Installed(_) | Program::Own => Ok(()),
-        }
+        programs::check(plan, subject)
     }
 
     async fn prepare(&self, request: Request<'_>) -> Result<LocalWorld, EnvironmentError> {

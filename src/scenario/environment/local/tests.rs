@@ -2,7 +2,7 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-use super::super::{World, approximations};
+use super::super::{World, approximations, log, process};
 use super::*;
 use crate::scenario::examiner::Examiner;
 use crate::scenario::history::Event;
@@ -75,7 +75,7 @@ async fn a_port_that_is_taken_is_named() {
 async fn the_end_of_a_process_is_recorded_with_who_wanted_it() {
     let plan = faults("");
     let (recording, folder) = recording(&plan);
-    let log = process::Log::create(
+    let log = log::Log::create(
         crate::scenario::history::Role::Subject,
         &folder.path().join("subject.log"),
         &recording.recorder(),

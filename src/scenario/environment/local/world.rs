@@ -1,36 +1,18 @@
 //! One subject's world on loopback: remote, fault proxy and subject.
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use tokio::process::Command;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
+use super::super::launch::{FAREWELL, Launch, READY};
+use super::super::process::Process;
 use super::super::proxy::{Door, Link, Proxy};
-use super::super::{EnvironmentError, Request, World};
-use super::process::{Log, Process};
-use super::{free_port, programs, remote};
-use crate::bridge::wire::{Connect, Version};
-use crate::scenario::client;
+use super::super::{EnvironmentError, Request, World, programs, remote};
+use super::free_port;
 use crate::scenario::history::{Event, Role};
 use crate::scenario::plan::{Fault, FaultKind};
 use crate::scenario::recorder::Recorder;
-use crate::scenario::subject::{self, Program, Sites};
-
-/// How long a program may take until it answers CONNECT.
-const READY: Duration = Duration::from_secs(15);
-/// Between two tries to reach it.
-const RETRY: Duration = Duration::from_millis(20);
-/// How long a subject may take to end after SIGTERM.
-const FAREWELL: Duration = Duration::from_secs(10);
-
-/// What has to be run, and where its lines go.
-struct Launch {
-    what: String,
-    program: PathBuf,
-    arguments: Vec<String>,
-    log: Log,
-}
+use crate::scenario::subject::{self, Sites};
 
 /// Remote, proxy and subject of one run.
 pub(crate) struct LocalWorld {
@@ -56,33 +38,13 @@ impl LocalWorld {
         let remote = (proxy_address.ip().to_string(), proxy_address.port());
         let sites = Sites { listen: listener, remote, metrics, folder: &work };
         let configuration = subject::configure(plan, subject, &sites)?;
-        let (program, subject_version) = match configuration.program {
-            Program::Own => (own.to_owned(), concat!("mqtt-bridge ", env!("CARGO_PKG_VERSION")).to_owned()),
-            Program::Installed(program) => {
-                let path = programs::find(program).ok_or(EnvironmentError::ProgramMissing { program })?;
-                let version = programs::mosquitto_version(&path).await;
-                (path, version)
-            }
-        };
+        let (program, subject_version) = programs::locate(configuration.program, own).await?;
         remote::write_files(&configuration, &work)?;
-        let log = |role, name: &str| {
-            let path = folder.join("logs").join(name);
-            let create = || {
-                std::fs::create_dir_all(folder.join("logs"))?;
-                Log::create(role, &path, recorder)
-            };
-            create().map_err(|source| EnvironmentError::File { path: path.clone(), source })
-        };
-        let arguments = configuration.arguments;
-        let launch = Launch { what: subject.name.clone(), program, arguments, log: log(Role::Subject, "subject.log")? };
+        let launch = Launch::new(Role::Subject, &subject.name, (program, configuration.arguments), folder, recorder)?;
         let remote_address = free_port()?;
         let chosen = remote::choose(plan.remote_broker, own, remote_address, &folder.join("remote")).await?;
-        let remote_launch = Launch {
-            what: "the remote".into(),
-            program: chosen.program,
-            arguments: chosen.arguments,
-            log: log(Role::Remote, "remote.log")?,
-        };
+        let what_runs = (chosen.program, chosen.arguments);
+        let remote_launch = Launch::new(Role::Remote, "the remote", what_runs, folder, recorder)?;
         let remote = remote_launch.start()?;
         remote_launch.ready(&remote, remote_address).await?;
         Ok(Self {
@@ -121,9 +83,8 @@ impl LocalWorld {
         let Some(subject) = self.subject.take() else { return };
         if kind == FaultKind::Kill {
             subject.kill().await;
-        } else if subject.terminate(FAREWELL).await.is_err() {
-            let line = format!("(it did not end within {} s of SIGTERM and was killed)", FAREWELL.as_secs());
-            self.recorder.record(Event::Log { role: Role::Subject, line });
+        } else {
+            self.launch.stop(&subject).await;
         }
     }
 }
@@ -211,44 +172,5 @@ impl World for LocalWorld {
         self.proxy = None;
         // Nothing depends on how the remote ends.
         let _ = self.remote.terminate(FAREWELL).await;
-    }
-}
-
-impl Launch {
-    fn start(&self) -> Result<Process, EnvironmentError> {
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments);
-        Process::start(command, &self.log).map_err(|source| EnvironmentError::Start {
-            what: self.what.clone(),
-            program: self.program.clone(),
-            source,
-        })
-    }
-
-    /// Waits until it answers CONNECT.
-    async fn ready(&self, process: &Process, address: SocketAddr) -> Result<(), EnvironmentError> {
-        let mut why = "it was never reached".to_owned();
-        let answered = async {
-            while let Err(error) = client::connect(address, Connect::new(Version::V5, "lab-ready")).await {
-                why = error.to_string();
-                sleep(RETRY).await;
-            }
-        };
-        tokio::select! {
-            result = timeout(READY, answered) => if result.is_ok() { return Ok(()) },
-            status = process.end() => return Err(self.ended(status)),
-        }
-        Err(self.not_ready(&why))
-    }
-
-    fn ended(&self, status: String) -> EnvironmentError {
-        let tail = self.log.tail();
-        let last = if tail.is_empty() { String::new() } else { format!("; it said last: {}", tail.join(" / ")) };
-        EnvironmentError::Ended { what: self.what.clone(), status, log: self.log.path().to_owned(), last }
-    }
-
-    fn not_ready(&self, why: &str) -> EnvironmentError {
-        let logs = self.log.path().parent().unwrap_or(self.log.path()).to_owned();
-        EnvironmentError::NotReady { what: self.what.clone(), seconds: READY.as_secs(), why: why.to_owned(), logs }
     }
 }

@@ -7,7 +7,7 @@
 //! What a proxy cannot show: its kernel acknowledges what the subject sends during a stall, so TCP_USER_TIMEOUT has
 //! nothing to act upon behind it.
 mod door;
-mod probe;
+pub(super) mod probe;
 mod relay;
 #[cfg(test)]
 mod tests;

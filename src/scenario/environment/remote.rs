@@ -1,9 +1,8 @@
-//! The remote on loopback: mosquitto where it is installed, else our own program as a small broker.
+//! The remote as a process: mosquitto where it is installed, else our own program as a small broker.
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::super::EnvironmentError;
-use super::programs;
+use super::{EnvironmentError, programs};
 use crate::scenario::plan::RemoteBroker;
 use crate::scenario::subject::{self, Configuration, Program};
 
