@@ -2,11 +2,15 @@
 mod launch;
 pub mod local;
 mod log;
+#[cfg(target_os = "linux")]
+pub mod netns;
 pub(crate) mod ports;
 mod process;
 mod programs;
 pub(crate) mod proxy;
 mod remote;
+#[cfg(test)]
+mod suite;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -60,6 +64,10 @@ pub enum EnvironmentError {
     /// The fault proxy could not listen.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// Network namespaces could not be had or changed.
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    Netns(#[from] netns::NetnsError),
     /// A program could not be started.
     #[error("{what} cannot be started ({}): {source}", .program.display())]
     Start {

@@ -13,6 +13,8 @@ use tokio::sync::watch;
 pub use self::folder::RunFolder;
 use self::progress::Progress;
 use super::environment::local::Local;
+#[cfg(target_os = "linux")]
+use super::environment::netns::{self, Netns};
 use super::environment::{Environment, EnvironmentError, Request, World, approximations};
 use super::history::Event;
 use super::ledger::Ledger;
@@ -60,6 +62,9 @@ pub enum RunError {
     /// An environment that this version does not have.
     #[error("the environment {0} is not in this version: use --environment local")]
     NotYet(&'static str),
+    /// An environment that only Linux has.
+    #[error("the environment {0} needs Linux: use --environment docker or local")]
+    NotHere(&'static str),
     /// The environment is at fault.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
@@ -87,6 +92,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NotYet(_)
+            | Self::NotHere(_)
             | Self::NotEmpty { .. }
             | Self::Environment(EnvironmentError::Unsupported { .. } | EnvironmentError::Subject(_)) => 2,
             Self::Environment(_) | Self::Recorder(_) | Self::File { .. } => 4,
@@ -100,6 +106,21 @@ impl From<SubjectError> for RunError {
     }
 }
 
+/// Moves this process to where a plan can be run, where that is not where it is: into a user namespace, for network
+/// namespaces without root. To be called while it has one thread.
+///
+/// # Errors
+/// [`RunError::Environment`] where the kernel does not allow that.
+pub fn settle_in(plan: &Plan) -> Result<(), RunError> {
+    #[cfg(target_os = "linux")]
+    if plan.environment == EnvironmentKind::Netns {
+        netns::enter().map_err(EnvironmentError::from)?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = plan;
+    Ok(())
+}
+
 /// Runs a plan: every subject in turn. Ctrl-C heals and stops everything, and what happened so far comes back.
 ///
 /// # Errors
@@ -108,7 +129,10 @@ pub async fn run(plan: &Plan, options: &Options) -> Result<Outcome, RunError> {
     let (local, because) = match plan.environment {
         EnvironmentKind::Local => (Local::new(options.own.clone()), None),
         EnvironmentKind::Auto => (Local::new(options.own.clone()), Some("it is the only one in this version")),
-        EnvironmentKind::Netns => return Err(RunError::NotYet("netns")),
+        #[cfg(target_os = "linux")]
+        EnvironmentKind::Netns => return run_in(&Netns::new(options.own.clone()), None, plan, options).await,
+        #[cfg(not(target_os = "linux"))]
+        EnvironmentKind::Netns => return Err(RunError::NotHere("netns")),
         EnvironmentKind::Docker => return Err(RunError::NotYet("docker")),
     };
     run_in(&local, because, plan, options).await

@@ -70,6 +70,12 @@ impl LocalWorld {
         }
     }
 
+    /// Where the subject finds the link.
+    #[cfg(test)]
+    pub(super) fn door(&self) -> SocketAddr {
+        self.proxy_address
+    }
+
     /// A fault that does not look as it should makes the run worth little.
     async fn verify(&self, door: Door) {
         if let Some(proxy) = &self.proxy
