@@ -3,6 +3,7 @@
 mod client;
 pub mod counters;
 pub mod environment;
+mod examiner;
 pub mod history;
 pub mod identity;
 pub mod ledger;

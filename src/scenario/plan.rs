@@ -1,9 +1,13 @@
 //! The plan: what a scenario means. Every moment is fixed (seeds included) before anything starts, so that the same
 //! plan can be run against several subjects, written to `plan.json`, and judged again later.
+mod fault;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use fault::{Acknowledgement, Acknowledgements, Direction, Fault, FaultKind, Parameters, Place, Side, When};
 
 /// Everything that a run needs to know. Times count from the start of the timeline; in JSON they are microseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,9 +35,9 @@ pub struct Plan {
     pub loads: Vec<Load>,
     /// How every subject's remote leg is configured, in our words; translated for each kind.
     pub bridge: BridgeSettings,
-    /// What is done to the link and to the processes, ordered by time.
+    /// What is done to the link, to the processes and to the disk: ordered by time, those that wait for progress last.
     pub faults: Vec<Fault>,
-    /// When the last publish or fault is over.
+    /// When the last publish or fault is over; faults that wait for progress may be over later.
     #[serde(with = "micros")]
     pub end: Duration,
     /// How long to wait after `end` for what is still on its way, at most.
@@ -179,51 +183,6 @@ pub enum Via {
     Remote,
 }
 
-/// One fault with both its moments.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Fault {
-    /// What is done.
-    pub kind: FaultKind,
-    /// To whom.
-    pub on: Side,
-    /// When it begins.
-    #[serde(with = "micros")]
-    pub start: Duration,
-    /// When it is healed; equal to `start` for what has no duration.
-    #[serde(with = "micros")]
-    pub end: Duration,
-}
-
-/// The faults that an environment may offer (`network-faults.md`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FaultKind {
-    /// Silence and no name: established connections stall, new ones find nobody.
-    Disconnect,
-    /// Silence: established connections stall, new ones time out.
-    Cut,
-    /// Established connections are reset; new ones are reset while it lasts.
-    Reset,
-    /// Established connections stay; new ones are refused.
-    Refuse,
-    /// The remote's process stands still: connections succeed and hang.
-    Pause,
-    /// SIGKILL, started again when the fault ends.
-    Kill,
-    /// SIGTERM, and started again at once.
-    Restart,
-}
-
-/// Whom a fault is done to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Side {
-    /// The link to the remote, or the remote.
-    Remote,
-    /// The subject.
-    Bridge,
-}
-
 /// What a run must show to pass. `None`: counted, not judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expectation {
@@ -241,21 +200,6 @@ pub struct Expectation {
     /// How long after the last heal the first delivery may take.
     #[serde(with = "optional_micros")]
     pub first_delivery_within: Option<Duration>,
-}
-
-impl FaultKind {
-    /// As it is typed and shown.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Disconnect => "disconnect",
-            Self::Cut => "cut",
-            Self::Reset => "reset",
-            Self::Refuse => "refuse",
-            Self::Pause => "pause",
-            Self::Kill => "kill",
-            Self::Restart => "restart",
-        }
-    }
 }
 
 impl Load {

@@ -48,6 +48,8 @@ pub(crate) struct Reached {
     pub(crate) refused: Option<String>,
     /// Topics that a probe has arrived on.
     pub(crate) probed: BTreeSet<String>,
+    /// The highest number of a probe that has arrived.
+    pub(crate) probe: u64,
 }
 
 impl Receiver {
@@ -137,7 +139,10 @@ impl Receiver {
             Ok(identity) if identity.run != self.run => self.unexpected(publish, None, "it belongs to another run"),
             Ok(identity) if identity.load == PROBE => {
                 let topic = String::from_utf8_lossy(&publish.topic).into_owned();
-                return self.reached.send_modify(|reached| _ = reached.probed.insert(topic));
+                return self.reached.send_modify(|reached| {
+                    reached.probed.insert(topic);
+                    reached.probe = reached.probe.max(identity.seq);
+                });
             }
             Ok(identity) => {
                 let of = (identity.load, identity.seq);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::history::{Event, Record};
-use super::ledger::{Ledger, Progress};
+use super::ledger::{Drained, Ledger, Progress};
 
 /// Events that may wait for the disk: some seconds at the highest loads.
 const WAITING: usize = 1 << 16;
@@ -52,6 +52,7 @@ pub(crate) struct Recorder {
     entries: SyncSender<Entry>,
     origin: watch::Sender<Option<Instant>>,
     state: Arc<Mutex<State>>,
+    drained: watch::Receiver<Option<Drained>>,
 }
 
 struct State {
@@ -93,10 +94,11 @@ impl Recording {
         let failed = |source| RecorderError::Write { path: path.to_owned(), source };
         let file = BufWriter::with_capacity(1 << 16, File::create(path).map_err(failed)?);
         let (entries, waiting) = sync_channel(WAITING);
+        let (told, drained) = watch::channel(ledger.drained());
         let state = Arc::new(Mutex::new(State { ledger, last_traffic: Instant::now() }));
-        let recorder = Recorder { entries, origin: watch::Sender::new(None), state: state.clone() };
+        let recorder = Recorder { entries, origin: watch::Sender::new(None), state: state.clone(), drained };
         let thread = std::thread::Builder::new().name("history".into());
-        let writer = thread.spawn(move || write(&waiting, file, &state)).map_err(failed)?;
+        let writer = thread.spawn(move || write(&waiting, file, &state, &told)).map_err(failed)?;
         Ok(Self { recorder, writer, path: path.to_owned() })
     }
 
@@ -154,6 +156,11 @@ impl Recorder {
         let _ = self.entries.send(Entry::Record(Record::at(self.elapsed(), event)));
     }
 
+    /// Follows how far the backlog has drained, for those plans where a fault waits for it.
+    pub(crate) fn drained(&self) -> watch::Receiver<Option<Drained>> {
+        self.drained.clone()
+    }
+
     /// How the run stands.
     pub(crate) fn standing(&self) -> Standing {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,7 +169,12 @@ impl Recorder {
 }
 
 /// Writes until the end, and goes on folding where the disk fails: the verdict needs the ledger more than the file.
-fn write(entries: &Receiver<Entry>, mut file: BufWriter<File>, state: &Mutex<State>) -> io::Result<()> {
+fn write(
+    entries: &Receiver<Entry>,
+    mut file: BufWriter<File>,
+    state: &Mutex<State>,
+    told: &watch::Sender<Option<Drained>>,
+) -> io::Result<()> {
     let mut result = Ok(());
     let mut flushed = Instant::now();
     loop {
@@ -183,7 +195,9 @@ fn write(entries: &Receiver<Entry>, mut file: BufWriter<File>, state: &Mutex<Sta
             }
             next = if left > 0 { entries.try_recv().ok() } else { None };
         }
+        let drained = state.ledger.drained();
         drop(state);
+        told.send_if_modified(|before| std::mem::replace(before, drained) != drained);
         if flushed.elapsed() >= FLUSH {
             result = result.and_then(|()| file.flush());
             flushed = Instant::now();

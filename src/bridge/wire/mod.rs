@@ -6,10 +6,12 @@
 //! same [`Packet`] here; what 3.1.1 cannot say is absent when decoded and dropped when encoded.
 mod decode;
 mod encode;
+mod frame;
 mod reason;
 
 pub use decode::{Decoder, WireError};
 pub use encode::encode;
+pub use frame::{Frame, frame};
 pub use reason::ReasonCode;
 
 use std::fmt;

@@ -1,4 +1,6 @@
 //! Where a run takes place: what an environment is to the runner, whatever it is made of.
+#[cfg(target_os = "linux")]
+mod disk;
 mod launch;
 pub mod local;
 mod log;
@@ -17,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use self::proxy::ProxyError;
+use super::examiner::Examiner;
 use super::plan::{Fault, FaultKind, Plan, Side, SubjectPlan};
 use super::recorder::Recorder;
 use super::subject::SubjectError;
@@ -125,6 +128,8 @@ pub(crate) struct Request<'a> {
     pub(crate) folder: &'a Path,
     /// Who writes the history.
     pub(crate) recorder: &'a Recorder,
+    /// Who knows of the receiver at the remote, once there is one.
+    pub(crate) examiner: &'a Examiner,
 }
 
 /// A place where runs can take place.
@@ -182,12 +187,18 @@ pub(crate) trait World {
 
     /// Does fault `index` of the plan, records the moment it holds from, and looks whether it holds.
     ///
+    /// What [takes the remote's process away](Fault::stops_remote) takes the receiver's connection with it. It closes the
+    /// link, waits until the receiver [has everything](Examiner::has_everything), records the fault, and only then ends
+    /// the process, so that nothing is missing through the remote's fault; where that does not succeed, or the remote
+    /// cannot keep its sessions though it should, it records a doubt.
+    ///
     /// # Errors
     /// [`EnvironmentError`] where it cannot be done; a fault that does not hold is a doubt in the history.
     fn apply(&mut self, index: usize, fault: &Fault) -> impl Future<Output = Result<(), EnvironmentError>> + Send;
 
     /// Heals fault `index`, records the moment, and looks whether it is healed. Again is the same as once, but for the
-    /// record.
+    /// record. A remote that was started again is healed when the receiver [is back](Examiner::is_back), and the link
+    /// opens then.
     ///
     /// # Errors
     /// [`EnvironmentError`] where it cannot be healed.

@@ -13,8 +13,9 @@ use super::{Environment, Request, Support, World};
 use crate::bridge::message::{Message, QoS};
 use crate::bridge::wire::{Connect, Packet, Publish, Subscribe, Subscription, Version, encode};
 use crate::scenario::client::{self, Connection};
+use crate::scenario::examiner::Examiner;
 use crate::scenario::history::{Event, Record};
-use crate::scenario::plan::{Fault, FaultKind, Plan, Side};
+use crate::scenario::plan::{Direction, Fault, FaultKind, Parameters, Plan, Side};
 use crate::scenario::recorder::tests::recording;
 use crate::scenario::story::plan;
 
@@ -37,21 +38,125 @@ pub(super) trait Examined: World {
 struct Fact {
     on: Side,
     kind: FaultKind,
+    parameters: Parameters,
     meets: &'static [Seen],
     name_stays: bool,
 }
 
 /// Where an environment says that it approximates a fault, a new connection may also be refused.
-const FACTS: [Fact; 9] = [
-    Fact { on: Side::Remote, kind: FaultKind::Cut, meets: &[Seen::TimedOut], name_stays: true },
-    Fact { on: Side::Bridge, kind: FaultKind::Cut, meets: &[Seen::TimedOut], name_stays: true },
-    Fact { on: Side::Remote, kind: FaultKind::Disconnect, meets: &[Seen::TimedOut], name_stays: false },
-    Fact { on: Side::Bridge, kind: FaultKind::Disconnect, meets: &[Seen::TimedOut], name_stays: false },
-    Fact { on: Side::Remote, kind: FaultKind::Reset, meets: &[Seen::Refused, Seen::Reset], name_stays: true },
-    Fact { on: Side::Remote, kind: FaultKind::Refuse, meets: &[Seen::Refused], name_stays: true },
-    Fact { on: Side::Remote, kind: FaultKind::Pause, meets: &[Seen::Connected], name_stays: true },
-    Fact { on: Side::Bridge, kind: FaultKind::Kill, meets: &[Seen::Connected], name_stays: true },
-    Fact { on: Side::Bridge, kind: FaultKind::Restart, meets: &[Seen::Connected], name_stays: true },
+const FACTS: [Fact; 16] = [
+    Fact {
+        on: Side::Remote,
+        kind: FaultKind::Cut,
+        parameters: Parameters::None,
+        meets: &[Seen::TimedOut],
+        name_stays: true,
+    },
+    Fact {
+        on: Side::Bridge,
+        kind: FaultKind::Cut,
+        parameters: Parameters::None,
+        meets: &[Seen::TimedOut],
+        name_stays: true,
+    },
+    Fact {
+        on: Side::Remote,
+        kind: FaultKind::Disconnect,
+        parameters: Parameters::None,
+        meets: &[Seen::TimedOut],
+        name_stays: false,
+    },
+    Fact {
+        on: Side::Bridge,
+        kind: FaultKind::Disconnect,
+        parameters: Parameters::None,
+        meets: &[Seen::TimedOut],
+        name_stays: false,
+    },
+    Fact {
+        on: Side::Remote,
+        kind: FaultKind::HalfOpen,
+        parameters: Parameters::HalfOpen { passes: Direction::ToRemote },
+        meets: &[Seen::TimedOut],
+        name_stays: true,
+    },
+    Fact {
+        on: Side::Remote,
+        kind: FaultKind::HalfOpen,
+        parameters: Parameters::HalfOpen { passes: Direction::ToBridge },
+        meets: &[Seen::TimedOut],
+        name_stays: true,
+    },
+    Fact {
+        on: Side::Remote,
+        kind: FaultKind::Reset,
+        parameters: Parameters::None,
+        meets: &[Seen::Refused, Seen::Reset],
+        name_stays: true,
+    },
+    Fact {
+        on: Side::Remote,
+        kind: FaultKind::Refuse,
+        parameters: Parameters::None,
+        meets: &[Seen::Refused],
+        name_stays: true,
+    },
+    Fact {
+        on: Side::Remote,
+        kind: FaultKind::Loss,
+        parameters: Parameters::Loss { percent: 30.0 },
+        meets: &[Seen::Connected, Seen::TimedOut],
+        name_stays: true,
+    },
+    Fact {
+        on: Side::Remote,
+        kind: FaultKind::Throttle,
+        parameters: Parameters::Throttle { bytes_per_second: 10_000 },
+        meets: &[Seen::Connected, Seen::TimedOut],
+        name_stays: true,
+    },
+    Fact {
+        on: Side::Remote,
+        kind: FaultKind::Pause,
+        parameters: Parameters::None,
+        meets: &[Seen::Connected],
+        name_stays: true,
+    },
+    Fact {
+        on: Side::Bridge,
+        kind: FaultKind::Pause,
+        parameters: Parameters::None,
+        meets: &[Seen::Connected],
+        name_stays: true,
+    },
+    Fact {
+        on: Side::Remote,
+        kind: FaultKind::Stop,
+        parameters: Parameters::Session { lost: true },
+        meets: &[Seen::Refused],
+        name_stays: true,
+    },
+    Fact {
+        on: Side::Bridge,
+        kind: FaultKind::Stop,
+        parameters: Parameters::None,
+        meets: &[Seen::Connected],
+        name_stays: true,
+    },
+    Fact {
+        on: Side::Bridge,
+        kind: FaultKind::Kill,
+        parameters: Parameters::None,
+        meets: &[Seen::Connected],
+        name_stays: true,
+    },
+    Fact {
+        on: Side::Bridge,
+        kind: FaultKind::Restart,
+        parameters: Parameters::None,
+        meets: &[Seen::Connected],
+        name_stays: true,
+    },
 ];
 
 fn scenario() -> Plan {
@@ -70,7 +175,14 @@ where
     environment.check(&plan, &plan.subjects[0]).unwrap();
     let (recording, folder) = recording(&plan);
     let recorder = recording.recorder();
-    let request = Request { plan: &plan, subject: &plan.subjects[0], folder: folder.path(), recorder: &recorder };
+    let examiner = Examiner::new(1);
+    let request = Request {
+        plan: &plan,
+        subject: &plan.subjects[0],
+        folder: folder.path(),
+        recorder: &recorder,
+        examiner: &examiner,
+    };
     let mut world = environment.prepare(request).await.unwrap();
     let traces = world.traces();
     let mut receiver = subscribed(&world).await;
@@ -79,7 +191,14 @@ where
     arrives(&world, &mut receiver, "at first").await;
     let mut done = Vec::new();
     for (index, fact) in FACTS.iter().enumerate() {
-        let fault = Fault { kind: fact.kind, on: fact.on, start: Duration::ZERO, end: Duration::from_secs(1) };
+        let fault = Fault {
+            kind: fact.kind,
+            on: fact.on,
+            parameters: fact.parameters.clone(),
+            when: None,
+            start: Duration::ZERO,
+            end: Duration::from_secs(1),
+        };
         let approximated = match environment.support(&fault) {
             Support::Exact => false,
             Support::Approximated(_) => true,
@@ -99,6 +218,8 @@ where
         }
         done.push(index);
     }
+    // A remote that was stopped has forgotten its receiver.
+    receiver = subscribed(&world).await;
     arrives(&world, &mut receiver, "after all faults").await;
     drop(receiver);
     world.stop_subject().await;

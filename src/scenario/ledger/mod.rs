@@ -3,17 +3,19 @@
 //! It is folded record by record, while the run goes on or from a file, and takes 24 bytes per message sent however long
 //! the history is. Records of one message may come in any order; only the order in which messages were *received*, and
 //! what was received before and after [`Event::Settled`], is taken from the order of the records.
+mod drained;
 mod facts;
 mod row;
 
 use std::time::Duration;
 
+pub use drained::Drained;
 pub use facts::{Done, Ended, Facts, Gone, Run, Settled};
 pub use row::Row;
 
 use super::counters;
 use super::history::{Event, Record};
-use super::plan::{Fault, Plan, Side};
+use super::plan::{Fault, Parameters, Plan, Side};
 
 /// A history, folded.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +23,8 @@ pub struct Ledger {
     loads: Vec<Rows>,
     facts: Facts,
     progress: Progress,
+    /// `None`: no fault of the plan waits for it.
+    drained: Option<Drained>,
     received_per_second: Vec<u32>,
 }
 
@@ -69,6 +73,7 @@ impl Ledger {
             loads: plan.loads.iter().map(rows).collect(),
             facts: Facts { publisher_losses: vec![0; plan.loads.len()], ..Facts::default() },
             progress: Progress { intended: plan.intended(), ..Progress::default() },
+            drained: plan.faults.iter().any(|fault| fault.when.is_some()).then(Drained::default),
             received_per_second: Vec::new(),
         }
     }
@@ -100,7 +105,8 @@ impl Ledger {
                 });
             }
             Event::FaultOn { fault, kind, on } => {
-                let done = Fault { kind: *kind, on: *on, start: at, end: at };
+                let (parameters, when) = (Parameters::None, None);
+                let done = Fault { kind: *kind, on: *on, parameters, when, start: at, end: at };
                 self.facts.faults.push(Done { index: *fault, fault: done, healed: false });
                 self.facts.faults.sort_by_key(|done| done.index);
             }
@@ -109,6 +115,7 @@ impl Ledger {
                     done.fault.end = at;
                     done.healed = true;
                 }
+                self.measure_backlog();
             }
             Event::ProcessEnded { role, status, wanted: false } if !self.over() => {
                 self.facts.ended.push(Ended { at, role: *role, status: status.clone() });
@@ -119,7 +126,7 @@ impl Ledger {
                 }
             }
             Event::ReceiverConnected { side } => self.facts.receivers[facts::place(*side)] = true,
-            Event::ReceiverDisconnected { side, why } if !self.over() => {
+            Event::ReceiverDisconnected { side, why } if !self.over() && !self.remote_is_away(*side) => {
                 self.facts.receivers_gone.push(Gone { at, side: *side, why: why.clone() });
             }
             Event::Counters { values } => self.counters(at, values),
@@ -144,6 +151,11 @@ impl Ledger {
     /// The figures so far.
     pub fn progress(&self) -> Progress {
         self.progress
+    }
+
+    /// How far the backlog at the last heal has drained; `None` where no fault of the plan waits for that.
+    pub fn drained(&self) -> Option<Drained> {
+        self.drained
     }
 
     /// Whether nothing that was acknowledged is still on its way. What was sent and not answered yet is not counted:
@@ -175,6 +187,11 @@ impl Ledger {
         self.loads.get(load).map_or(0, |rows| rows.unexpected)
     }
 
+    /// Whether the remote's process was taken away, and with it, as it must be, the receiver there.
+    fn remote_is_away(&self, side: Side) -> bool {
+        side == Side::Remote && self.facts.faults.iter().any(|done| !done.healed && done.fault.stops_remote())
+    }
+
     fn over(&self) -> bool {
         self.facts.settled.is_some() || self.facts.interrupted
     }
@@ -193,7 +210,23 @@ impl Ledger {
         moved(&mut self.progress.refused, before.refused(), row.refused());
         moved(&mut self.progress.received, before.copies() > 0, row.copies() > 0);
         moved(&mut self.progress.outstanding, before.outstanding(), row.outstanding());
+        if let Some(drained) = &mut self.drained
+            && row.in_backlog()
+            && before.outstanding()
+            && !row.outstanding()
+        {
+            drained.arrived += 1;
+        }
         Some(result)
+    }
+
+    /// A heal: from now on, the backlog is what is outstanding now, if anything is.
+    fn measure_backlog(&mut self) {
+        let Some(drained) = self.drained.as_mut().filter(|_| self.progress.outstanding > 0) else { return };
+        *drained = Drained { backlog: self.progress.outstanding, arrived: 0 };
+        for row in self.loads.iter_mut().flat_map(|load| &mut load.rows) {
+            row.mark_backlog(row.outstanding());
+        }
     }
 
     fn received(&mut self, t: u64, load: u16, seq: u64) {

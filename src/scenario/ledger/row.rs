@@ -16,6 +16,7 @@ const REFUSED: u8 = 2;
 const ALTERED: u8 = 4;
 const OUT_OF_ORDER: u8 = 8;
 const LATE: u8 = 16;
+const BACKLOG: u8 = 32;
 
 impl Default for Row {
     fn default() -> Self {
@@ -67,6 +68,15 @@ impl Row {
     /// Acknowledged, and nothing of it has arrived.
     pub(super) fn outstanding(&self) -> bool {
         self.acknowledged() && self.copies == 0 && !self.altered()
+    }
+
+    /// It was outstanding at the last heal that left anything outstanding.
+    pub(super) fn in_backlog(&self) -> bool {
+        self.marks & BACKLOG != 0
+    }
+
+    pub(super) fn mark_backlog(&mut self, is: bool) {
+        self.marks = if is { self.marks | BACKLOG } else { self.marks & !BACKLOG };
     }
 
     /// Returns whether it was the first time.

@@ -216,6 +216,9 @@ pub struct FaultSpan {
     pub start_s: f64,
     /// Until when.
     pub end_s: f64,
+    /// What it had waited for when it began; absent: for its moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited_for: Option<String>,
 }
 
 impl Verdict {

@@ -27,6 +27,8 @@ pub(super) fn lines(timeline: &Timeline, width: usize) -> Vec<String> {
     lines.extend(kinds.into_iter().map(|(kind, faults)| marks(kind, &faults, scale, width)));
     let end = format!("{seconds} s");
     lines.push(format!("0 s{end:>width$}", width = scale.columns.saturating_sub(3).max(end.len() + 1)));
+    let waited = timeline.faults.iter().filter_map(|fault| Some((fault, fault.waited_for.as_ref()?)));
+    lines.extend(waited.map(|(fault, what)| format!("{} at {:.1} s, at {what}", fault.kind.name(), fault.start_s)));
     lines
 }
 
@@ -107,7 +109,7 @@ mod tests {
     use crate::scenario::plan::Side;
 
     fn span(kind: FaultKind, start_s: f64, end_s: f64) -> FaultSpan {
-        FaultSpan { kind, on: Side::Remote, start_s, end_s }
+        FaultSpan { kind, on: Side::Remote, start_s, end_s, waited_for: None }
     }
 
     fn cut(seconds: usize) -> Timeline {

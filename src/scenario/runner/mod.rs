@@ -1,8 +1,8 @@
 //! The runner: takes each subject of a plan through the same story, each in a fresh world, and brings back its ledger.
+mod agenda;
 mod folder;
 mod interrupt;
 mod progress;
-mod steps;
 mod story;
 mod way;
 
@@ -16,6 +16,7 @@ use super::environment::local::Local;
 #[cfg(target_os = "linux")]
 use super::environment::netns::{self, Netns};
 use super::environment::{Environment, EnvironmentError, Request, World, approximations};
+use super::examiner::Examiner;
 use super::history::Event;
 use super::ledger::Ledger;
 use super::plan::{EnvironmentKind, Plan, SubjectPlan};
@@ -179,7 +180,8 @@ async fn run_subject<E: Environment>(
     let progress = Progress::start(&subject.name, recorder.clone());
     progress.phase("preparing", None);
     let run = fastrand::u64(..);
-    let request = Request { plan, subject, folder, recorder: &recorder };
+    let examiner = Examiner::new(run);
+    let request = Request { plan, subject, folder, recorder: &recorder, examiner: &examiner };
     let mut world = tokio::select! {
         world = environment.prepare(request) => world?,
         () = stop::told(&mut interrupted) => {
@@ -195,7 +197,8 @@ async fn run_subject<E: Environment>(
         remote: world.remote_version(),
         approximated: approximated.to_vec(),
     });
-    let told = story::Story::new(plan, run, folder, &recorder, &progress).tell(&mut world, interrupted).await;
+    let told =
+        story::Story::new(plan, run, folder, &recorder, &examiner, &progress).tell(&mut world, interrupted).await;
     // Also of a story that broke off, the history is whole on disk.
     let ledger = recording.finish()?;
     told?;

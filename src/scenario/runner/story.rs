@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use super::super::environment::{EnvironmentError, World};
+use super::super::examiner::Examiner;
 use super::super::history::Event;
 use super::super::plan::{Plan, Side, Via};
 use super::super::publisher::Publisher;
@@ -15,8 +16,8 @@ use super::super::receiver::{Reached, Receiver};
 use super::super::recorder::Recorder;
 use super::super::remote_publisher::RemotePublisher;
 use super::super::{sampler, stop};
+use super::agenda::{Agenda, Step, settled};
 use super::progress::Progress;
-use super::steps::{Step, settled, steps};
 use super::way;
 
 /// How long a client of ours may take to get its place.
@@ -32,6 +33,7 @@ pub(super) struct Story<'a> {
     run: u64,
     folder: &'a Path,
     recorder: &'a Recorder,
+    examiner: &'a Examiner,
     progress: &'a Progress,
     publishing: Cast,
     receiving: Cast,
@@ -66,10 +68,11 @@ impl<'a> Story<'a> {
         run: u64,
         folder: &'a Path,
         recorder: &'a Recorder,
+        examiner: &'a Examiner,
         progress: &'a Progress,
     ) -> Self {
         let (publishing, receiving) = (Cast::new(), Cast::new());
-        Self { plan, run, folder, recorder, progress, publishing, receiving, in_force: BTreeSet::new() }
+        Self { plan, run, folder, recorder, examiner, progress, publishing, receiving, in_force: BTreeSet::new() }
     }
 
     /// Tells it, to its end or until it is interrupted, and takes everything down.
@@ -101,24 +104,58 @@ impl<'a> Story<'a> {
         let origin = Instant::now();
         self.recorder.begin(origin);
         self.progress.phase("publishing", Some(self.plan.end));
-        for (moment, step) in steps(&self.plan.faults) {
-            sleep_until((origin + moment).into()).await;
-            self.take(step, world).await?;
-        }
-        sleep_until((origin + self.plan.end).into()).await;
-        let limit = self.plan.end + self.plan.settle;
-        self.progress.phase("settling", Some(limit));
-        let timed_out = loop {
-            if settled(self.plan, &self.recorder.standing()) {
-                break false;
-            }
-            if origin.elapsed() >= limit {
-                break true;
-            }
-            sleep(LOOK).await;
-        };
+        let mut agenda = Agenda::new(&self.plan.faults);
+        let timed_out = self.follow(&mut agenda, origin, world).await?;
         self.recorder.record(Event::Settled { timed_out });
         Ok(())
+    }
+
+    /// Takes every step when it is due and waits until the run has settled; whether that took too long. The limit
+    /// counts from the end of what has a moment, and anew from each heal of what had to wait for its own.
+    async fn follow(
+        &mut self,
+        agenda: &mut Agenda,
+        origin: Instant,
+        world: &mut impl World,
+    ) -> Result<bool, EnvironmentError> {
+        let mut drained = self.recorder.drained();
+        let mut end = self.plan.end;
+        let mut settling = false;
+        loop {
+            let now = origin.elapsed();
+            while let Some(step) = agenda.due(now) {
+                self.take(step, world).await?;
+            }
+            let progressed = *drained.borrow_and_update();
+            if agenda.comes_about(progressed) {
+                agenda.progressed(origin.elapsed(), progressed);
+                continue;
+            }
+            let next = agenda.next();
+            end = end.max(next.unwrap_or_default());
+            let over = next.is_none() && now >= end;
+            let limit = end + self.plan.settle;
+            if over != std::mem::replace(&mut settling, over) {
+                let (phase, until) = if over { ("settling", limit) } else { ("waiting for a heal", end) };
+                self.progress.phase(phase, Some(until));
+            }
+            if over && settled(self.plan, &self.recorder.standing()) {
+                return Ok(false);
+            }
+            if over && now >= limit {
+                return Ok(true);
+            }
+            let wake = match next {
+                Some(next) => next.max(now),
+                None if over => (now + LOOK).min(limit),
+                None => end,
+            };
+            tokio::select! {
+                () = sleep_until((origin + wake).into()) => {}
+                // It ends with the history, which this story outlives nowhere.
+                Ok(()) = drained.changed(), if agenda.waits() => {}
+            }
+        }
     }
 
     async fn take(&mut self, step: Step, world: &mut impl World) -> Result<(), EnvironmentError> {
@@ -194,7 +231,12 @@ impl<'a> Story<'a> {
         };
         match why {
             Some(why) => Err(self.not_ready(what, why)),
-            None => Ok(Some((reached, topics))),
+            None => {
+                if let Some(topic) = topics.first().filter(|_| side == Side::Remote) {
+                    self.examiner.attend(topic.clone(), reached.clone());
+                }
+                Ok(Some((reached, topics)))
+            }
         }
     }
 

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::typed::{Allowance, Bridge, Broker, Expect, Load, Scenario};
-use super::{SpecError, subjects, timeline};
+use super::{SpecError, faults, publish, subjects};
 use crate::bridge::units::format_size;
 use crate::bridge::yaml::{Document, YamlError};
 use crate::scenario::identity::PAYLOAD_HEADER_BYTES;
@@ -17,10 +17,11 @@ const MAX_PACKET_BYTES: u64 = 268_435_455;
 pub(super) fn plan(document: &Document, typed: Scenario, asked: &[&str]) -> Result<Plan, SpecError> {
     let subjects = subjects::chosen(document, typed.subjects, asked)?;
     let mut loads = loads(document, &typed.load)?;
-    let faults = timeline::faults(document, &typed.timeline, typed.seed)?;
-    timeline::publish(document, &typed.timeline, &mut loads)?;
+    let faults = faults::faults(document, &typed.timeline, &loads, typed.seed)?;
+    publish::publish(document, &typed.timeline, &mut loads)?;
     let published = loads.iter().flat_map(|load| &load.windows).map(|window| window.end);
-    let end = faults.iter().map(|fault| fault.end).chain(published).max().unwrap_or_default();
+    let planned = faults.iter().filter(|fault| fault.when.is_none());
+    let end = planned.map(|fault| fault.end).chain(published).max().unwrap_or_default();
     let plan = Plan {
         name: typed.name.unwrap_or_else(|| file_stem(document.file())),
         about: typed.about,

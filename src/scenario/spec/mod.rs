@@ -2,9 +2,12 @@
 //!
 //! Everything that can be wrong with a scenario is found here, before anything is started, and said with file, line
 //! and key. Every key that a scenario may have, with what its absence means, is documented at its field in [`typed`].
+mod faults;
 mod meaning;
+mod moments;
+mod publish;
+mod scalar;
 mod subjects;
-mod timeline;
 pub mod typed;
 
 use std::path::Path;

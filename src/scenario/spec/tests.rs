@@ -2,7 +2,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::scenario::plan::{FaultKind, Side, SubjectKind, Via};
+use crate::scenario::plan::{
+    Acknowledgement, Acknowledgements, Direction, Fault, FaultKind, Parameters, Side, SubjectKind, Via, When,
+};
 
 const LOAD: &str = "load:\n  - { topic: t, qps: 5 }\n";
 const PUBLISH: &str = "timeline:\n  - { at: 0s, do: publish, for: 10s }\n";
@@ -187,21 +189,59 @@ fn a_wrong_step_is_an_error() {
         ("between: [2s, 1s], do: kill", "s.yaml:5: timeline[1].between: 1s is not after 2s"),
         ("between: [1s, 9s], times: 0, do: kill", "s.yaml:5: timeline[1].times: 0 is too small"),
         ("between: [1s, 9s], times: 9, do: kill, for: 1s", "s.yaml:5: timeline[1].times: 9 times at least 2s apart"),
-        ("at: 1s, times: 2, do: kill", "s.yaml:5: timeline[1].times: it needs between"),
+        ("at: 1s, times: 2, do: kill", "s.yaml:5: timeline[1].times: it needs between or period"),
         ("at: 1s, do: restart, for: 1s", "s.yaml:5: timeline[1].for: restart starts again at once"),
         ("at: 1s, do: cut, for: 1s, load: [t]", "s.yaml:5: timeline[1].load: cut has no load"),
         ("at: 1s, do: cut, for: 1s, count: 2", "s.yaml:5: timeline[1].count: cut has no count"),
         ("at: 1s, do: cut, for: 1s, on: broker", "s.yaml:5: timeline[1].on: unknown value `broker`"),
         ("at: 1s, do: cut, for: 365d", "s.yaml:5: timeline[1]: longer than 30d cannot be tried"),
         (
-            "when: { drained: 20% }, do: cut, for: 1s",
-            "s.yaml:5: timeline[1].when: a step that waits for progress is not available yet",
+            "when: { drained: 20 }, do: cut, for: 1s",
+            "s.yaml:5: timeline[1].when.drained: `20` is no share: write above 0%",
+        ),
+        ("when: { drained: 0.5% }, do: cut, for: 1s", "s.yaml:5: timeline[1].when.drained: 0.5% is no whole number"),
+        ("when: { filled: 20% }, do: cut, for: 1s", "s.yaml:5: timeline[1].when.filled: unknown key `filled`"),
+        (
+            "when: { drained: 20% }, at: 1s, do: cut, for: 1s",
+            "s.yaml:5: timeline[1].when: at or between says when already",
+        ),
+        ("when: { drained: 20% }, times: 2, do: cut, for: 1s", "s.yaml:5: timeline[1].times: what waits for progress"),
+        ("when: { drained: 20% }, do: publish, for: 1s", "s.yaml:5: timeline[1].when: publish has a fixed moment"),
+        (
+            "at: 1s, times: 2, period: 1s, do: cut, for: 1s",
+            "s.yaml:5: timeline[1].period: the next one would begin before",
+        ),
+        ("at: 1s, period: 1s, do: cut, for: 1s", "s.yaml:5: timeline[1].period: it needs times"),
+        ("between: [1s, 9s], spread: 1s, do: cut, for: 1s", "s.yaml:5: timeline[1].spread: between has seeded moments"),
+        (
+            "at: 1s, do: cut, for: 1s, rate: 8kbit",
+            "s.yaml:5: timeline[1].rate: cut has no rate (it has none of its own)",
         ),
         (
-            "at: 1s, do: half_open, for: 1s",
-            "s.yaml:5: timeline[1].do: `half_open` is not available yet in this version",
+            "at: 1s, do: delay, for: 1s, rate: 8kbit",
+            "s.yaml:5: timeline[1].rate: delay has no rate (it has by, jitter,",
         ),
-        ("at: 1s, do: fill_disk", "s.yaml:5: timeline[1].do: `fill_disk` is not available yet in this version"),
+        ("at: 15s, do: publish, for: 1s, share: 3%", "s.yaml:5: timeline[1].share: publish has no share"),
+        ("at: 1s, do: delay, for: 1s", "s.yaml:5: timeline[1].by: it is missing"),
+        ("at: 1s, do: throttle, for: 1s", "s.yaml:5: timeline[1].rate: it is missing"),
+        ("at: 1s, do: throttle, for: 1s, rate: 8", "s.yaml:5: timeline[1].rate: `8` is no rate of data"),
+        ("at: 1s, do: loss, for: 1s", "s.yaml:5: timeline[1].share: it is missing"),
+        ("at: 1s, do: loss, for: 1s, share: 100%", "s.yaml:5: timeline[1].share: 100% loss is a cut"),
+        ("at: 1s, do: loss, for: 1s, share: 101%", "s.yaml:5: timeline[1].share: `101%` is no share"),
+        ("at: 1s, do: drop_packets, for: 1s", "s.yaml:5: timeline[1].packets: it is missing"),
+        ("at: 1s, do: drop_packets, for: 1s, packets: []", "s.yaml:5: timeline[1].packets: it is empty"),
+        (
+            "at: 1s, do: drop_packets, for: 1s, packets: [publish]",
+            "s.yaml:5: timeline[1].packets[0]: unknown value `publish`",
+        ),
+        ("at: 1s, do: drop_packets, for: 1s, packets: [puback], every: 0", "s.yaml:5: timeline[1].every: 0 is none"),
+        ("at: 1s, do: delay, for: 1s, by: 1s, every: 2", "s.yaml:5: timeline[1].every: it needs packets"),
+        ("at: 1s, do: half_open", "s.yaml:5: timeline[1].for: it is missing: half_open needs a heal"),
+        ("at: 1s, do: half_open, for: 1s, passes: both", "s.yaml:5: timeline[1].passes: unknown value `both`"),
+        ("at: 1s, do: stop, session: lost", "s.yaml:5: timeline[1].session: it is the remote that has sessions"),
+        ("at: 1s, do: cut, for: 1s, session: lost", "s.yaml:5: timeline[1].session: cut has no session"),
+        ("at: 1s, do: fill_disk", "s.yaml:5: timeline[1].for: it is missing: fill_disk needs a heal"),
+        ("at: 1s, do: fill_disk, for: 1s, on: remote", "s.yaml:5: timeline[1].on: only the disk of the bridge"),
         ("at: 5s, do: publish, for: 1s", "s.yaml:5: timeline[1].at: `t` is published by another step at that time"),
         ("at: 15s, do: publish", "s.yaml:5: timeline[1].for: for or count is missing"),
         ("at: 15s, do: publish, for: 1s, count: 1", "s.yaml:5: timeline[1].count: for says how many already"),
@@ -211,6 +251,7 @@ fn a_wrong_step_is_an_error() {
             "s.yaml:5: timeline[1].load[0]: no load has the topic `x` (there are: t)",
         ),
         ("between: [1s, 2s], do: publish, for: 1s", "s.yaml:5: timeline[1].between: publish has no seeded moments"),
+        ("at: 15s, times: 2, do: publish, for: 1s", "s.yaml:5: timeline[1].times: publish happens once"),
         ("at: 1s, do: publish, for: 1s, on: remote", "s.yaml:5: timeline[1].on: publish has no side"),
     ] {
         let said = wrong_step(&format!("  - {{ {step} }}\n"));
@@ -229,6 +270,9 @@ fn contradictory_faults_are_an_error_and_others_are_not() {
         "  - { at: 1s, do: kill, for: 5s }\n  - { at: 3s, do: restart }\n",
         "  - { at: 1s, do: restart }\n  - { at: 1s, do: kill }\n",
         "  - { at: 1s, do: pause, for: 5s }\n  - { at: 3s, do: kill, on: remote }\n",
+        "  - { at: 1s, do: cut, for: 5s }\n  - { at: 3s, do: stop, on: remote }\n",
+        "  - { at: 1s, do: delay, by: 1s, for: 5s }\n  - { at: 3s, do: delay, by: 2s, packets: [puback], for: 1s }\n",
+        "  - { at: 1s, do: fill_disk, for: 5s }\n  - { at: 2s, do: fill_disk, for: 5s }\n",
     ] {
         let said = wrong_step(contradictory);
         assert!(said.starts_with("s.yaml:6: timeline[2]: ") && said.contains("falls into"), "{contradictory}{said}");
@@ -237,6 +281,11 @@ fn contradictory_faults_are_an_error_and_others_are_not() {
         "  - { at: 1s, do: cut, for: 5s }\n  - { at: 3s, do: kill, for: 1s }\n",
         "  - { at: 1s, do: cut, for: 2s }\n  - { at: 3s, do: refuse, for: 1s }\n",
         "  - { at: 1s, do: pause, for: 5s }\n  - { at: 3s, do: kill, on: bridge }\n",
+        "  - { at: 1s, do: delay, by: 1s, for: 5s }\n  - { at: 3s, do: cut, for: 1s }\n",
+        "  - { at: 1s, do: drop_packets, packets: [puback], for: 5s }\n  \
+         - { at: 3s, do: drop_packets, packets: [pubrec], for: 5s }\n",
+        "  - { at: 1s, do: cut, for: 5s }\n  - { when: { drained: 1% }, do: cut, for: 5s }\n",
+        "  - { at: 1s, do: cut, for: 5s }\n  - { at: 2s, do: fill_disk, for: 5s }\n",
     ] {
         assert_eq!(plan(&format!("{LOAD}{PUBLISH}{peaceful}")).faults.len(), 2);
     }
@@ -275,4 +324,62 @@ fn the_rest_of_the_file_is_checked_too() {
     assert!(said.starts_with("s.yaml:2: load: 8640000000 messages in all are too many"), "{said}");
     let said = load(Path::new("absent.yaml"), &[""; 0]).unwrap_err().to_string();
     assert!(said.starts_with("absent.yaml: cannot be read: "), "{said}");
+}
+
+#[test]
+fn every_fault_has_its_parameters_and_its_side() {
+    let of = |step: &str| plan(&format!("{LOAD}{PUBLISH}  - {{ {step} }}\n")).faults.remove(0);
+    let only = |packets: &[Acknowledgement], every| Acknowledgements { packets: packets.to_vec(), every };
+    for (step, on, parameters) in [
+        ("at: 1s, do: half_open, for: 1s", Side::Remote, Parameters::HalfOpen { passes: Direction::ToRemote }),
+        ("at: 1s, do: stop, for: 1s", Side::Bridge, Parameters::None),
+        ("at: 1s, do: restart, on: remote, session: lost", Side::Remote, Parameters::Session { lost: true }),
+        ("at: 1s, do: kill, on: remote", Side::Remote, Parameters::Session { lost: false }),
+        ("at: 1s, do: throttle, rate: 8kbit, for: 1s", Side::Remote, Parameters::Throttle { bytes_per_second: 1000 }),
+        ("at: 1s, do: loss, share: 30%, for: 1s", Side::Remote, Parameters::Loss { percent: 30.0 }),
+        ("at: 1s, do: fill_disk, size: 1MiB, for: 1s", Side::Bridge, Parameters::FillDisk { size: Some(1 << 20) }),
+        (
+            "at: 1s, do: drop_packets, packets: [pubrec, puback, pubrec], every: 50, for: 1s",
+            Side::Remote,
+            Parameters::DropPackets { only: only(&[Acknowledgement::Puback, Acknowledgement::Pubrec], 50) },
+        ),
+        (
+            "at: 1s, do: delay, by: 2s, jitter: 1s, packets: [pubcomp], for: 1s",
+            Side::Remote,
+            Parameters::Delay { by: seconds(2), jitter: seconds(1), only: Some(only(&[Acknowledgement::Pubcomp], 1)) },
+        ),
+    ] {
+        let fault = of(step);
+        assert_eq!((fault.on, &fault.parameters), (on, &parameters), "{step}");
+        assert_eq!(serde_json::from_str::<Fault>(&serde_json::to_string(&fault).unwrap()).unwrap(), fault);
+    }
+}
+
+#[test]
+fn what_waits_for_progress_has_no_moment_and_does_not_lengthen_the_timeline() {
+    let steps = "  - { when: { drained: 20% }, do: cut, for: 90s }\n  - { at: 1s, do: stop, on: remote, for: 5s }\n";
+    let plan = plan(&format!("{LOAD}{PUBLISH}{steps}"));
+    assert_eq!((plan.faults[1].when, plan.faults[1].length()), (Some(When::Drained(20)), seconds(90)));
+    assert_eq!((plan.faults[0].when, plan.end), (None, seconds(10)));
+}
+
+#[test]
+fn a_period_repeats_a_fault_with_a_seeded_spread() {
+    let text = format!("{LOAD}{PUBLISH}  - {{ at: 10s, times: 10, period: 40s, spread: 7s, do: cut, for: 3s }}\n");
+    let faults = plan(&text).faults;
+    assert_eq!(faults.len(), 10);
+    for (fault, slot) in faults.iter().zip(0..) {
+        let slot = seconds(10 + 40 * slot);
+        assert!((slot..=slot + seconds(7)).contains(&fault.start) && fault.length() == seconds(3), "{fault:?}");
+    }
+    assert_eq!(plan(&text).faults, faults);
+    assert_ne!(plan(&format!("seed: 2\n{text}")).faults, faults);
+}
+
+#[test]
+fn a_remote_that_is_stopped_takes_no_publishers_with_it() {
+    let said = wrong(&format!(
+        "load:\n  - {{ topic: t }}\n  - {{ topic: u, via: remote }}\n{PUBLISH}  - {{ at: 1s, do: stop, on: remote }}\n"
+    ));
+    assert!(said.starts_with("s.yaml:6: timeline[1].on: it would take the publishers at the remote"), "{said}");
 }

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny};
 
+pub use super::scalar::{Allowance, BytesPerSecond, Moment, Percent, Scalar};
 use crate::bridge::units;
-use crate::bridge::yaml::Text;
-use crate::scenario::plan::{EnvironmentKind, Side, Via};
+use crate::scenario::plan::{Acknowledgement, Direction, EnvironmentKind, Side, Via};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -162,30 +161,76 @@ pub struct Load {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// When it begins, from the start of the timeline; this or `between`.
+    /// When it begins, from the start of the timeline; this, `between` or `when`.
     pub at: Option<Moment>,
-    /// A fault happens at a seeded moment between these two; this or `at`.
+    /// A fault happens at a seeded moment between these two, instead of `at`.
     pub between: Option<[Moment; 2]>,
-    /// How many seeded moments, at least `for` and a second apart; only with `between`; absent: 1.
+    /// A fault happens when this comes about, instead of `at`; `for` counts from then.
+    pub when: Option<When>,
+    /// How many times: with `between` at seeded moments, at least `for` and a second apart; with `at` every `period`.
+    /// Absent: 1.
     pub times: Option<u32>,
-    /// Not available yet: a step that waits for progress.
-    pub when: Option<IgnoredAny>,
+    /// From one begin to the next, with `at` and `times`.
+    #[serde(default, deserialize_with = "units::optional_duration")]
+    pub period: Option<Duration>,
+    /// With `at`: begins up to so much later, seeded anew each time. Absent: at `at` exactly.
+    #[serde(default, deserialize_with = "units::optional_duration")]
+    pub spread: Option<Duration>,
     /// What is done.
     #[serde(rename = "do")]
     pub action: Action,
-    /// How long. `publish` needs this or `count`; `disconnect`, `cut`, `refuse` and `pause` need it; absent at
-    /// `reset`: once, at `kill`: started again at once; `restart` has none.
+    /// How long. `publish` needs this or `count`. Of the faults, `reset` without it happens once; `kill` and `stop`
+    /// without it are followed by a start at once; `restart` has none; all others need it.
     #[serde(rename = "for", default, deserialize_with = "units::optional_duration")]
     pub duration: Option<Duration>,
-    /// To whom; absent: `bridge` for `kill` and `restart`, `remote` for the other faults.
+    /// To whom; absent: `bridge` for `kill`, `restart`, `stop` and `fill_disk`, `remote` for the other faults.
     pub on: Option<Side>,
     /// `publish`: only the loads with these topics; absent: all.
     pub load: Option<Vec<String>>,
     /// `publish`: so many messages of each load at its rate, instead of `for`.
     pub count: Option<u64>,
+    /// `half_open`: the direction in which bytes still pass; absent: `to_remote`.
+    pub passes: Option<Direction>,
+    /// `delay`: so much later.
+    #[serde(default, deserialize_with = "units::optional_duration")]
+    pub by: Option<Duration>,
+    /// `delay`: and up to so much more, drawn anew each time; absent: none.
+    #[serde(default, deserialize_with = "units::optional_duration")]
+    pub jitter: Option<Duration>,
+    /// `throttle`: at most so much in a second, in each direction.
+    pub rate: Option<BytesPerSecond>,
+    /// `loss`: how many of the IP packets, in each direction.
+    pub share: Option<Percent>,
+    /// `drop_packets`: these acknowledgements are swallowed; `delay`: only these are delayed.
+    pub packets: Option<Vec<Acknowledgement>>,
+    /// With `packets`: every so-manieth of them; absent: each.
+    pub every: Option<u32>,
+    /// `kill`, `stop` and `restart` of the remote: whether it finds its sessions again; absent: `kept`.
+    pub session: Option<Session>,
+    /// `fill_disk`: the size of the disk; absent: the environment's choice.
+    #[serde(default, deserialize_with = "units::optional_size")]
+    pub size: Option<u64>,
 }
 
-/// What a step does; those behind `Restart` cannot be done by this version.
+/// What a step waits for.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct When {
+    /// So much of the backlog at the last heal has arrived ([`crate::scenario::plan::When::Drained`]).
+    pub drained: Percent,
+}
+
+/// What becomes of the remote's sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Session {
+    /// They are found again.
+    Kept,
+    /// They are gone.
+    Lost,
+}
+
+/// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
@@ -247,48 +292,4 @@ fn one_per_second() -> f64 {
 }
 fn auto() -> EnvironmentKind {
     EnvironmentKind::Auto
-}
-
-/// A moment on the timeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment(pub Duration);
-
-/// A number that is not exceeded, or `any` (`None`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Allowance(pub Option<u64>);
-
-/// A setting's value: text, number or truth, as it was typed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scalar(pub String);
-
-impl<'de> Deserialize<'de> for Moment {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        fn moment(text: &str) -> Result<Moment, String> {
-            if text.trim_start().starts_with('-') {
-                return Err(format!("`{text}` is before the start: the timeline begins at 0s"));
-            }
-            units::parse_duration(text).map(Moment).map_err(|error| error.to_string())
-        }
-        deserializer.deserialize_any(Text(moment, "a moment such as 10s"))
-    }
-}
-
-impl<'de> Deserialize<'de> for Allowance {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        fn allowance(text: &str) -> Result<Allowance, String> {
-            match text {
-                "any" => Ok(Allowance(None)),
-                _ => text.parse().map(|number| Allowance(Some(number))).map_err(|_| {
-                    format!("`{text}` is no number of messages: write 0 or more, or `any` to count without judging")
-                }),
-            }
-        }
-        deserializer.deserialize_any(Text(allowance, "a number of messages, or `any`"))
-    }
-}
-
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Text(|text| Ok(Scalar(text.to_owned())), "a text, a number, true or false"))
-    }
 }

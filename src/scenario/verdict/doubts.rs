@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::timing::percentiles;
 use crate::scenario::history::Role;
 use crate::scenario::ledger::{Ledger, received_at};
-use crate::scenario::plan::{Load, Plan, Side};
+use crate::scenario::plan::{Fault, Load, Plan, Side};
 
 /// A publisher later than this (99 of 100 messages must not be) did not make the load that the plan asks for. Far above
 /// what a busy machine does to a timer, far below what changes a story.
@@ -55,9 +55,8 @@ impl Doubts {
                 Some(_) => format!("the history ends at {:.1} s, before the run was over", facts.last.as_secs_f64()),
                 None => "it was not run".to_owned(),
             });
-        } else if facts.faults.len() < plan.faults.len() {
-            let (done, planned) = (facts.faults.len(), plan.faults.len());
-            doubts.other.push(format!("{done} of {planned} faults were done"));
+        } else {
+            doubts.other.extend(not_done(plan, ledger));
         }
         if doubts.unfinished.is_empty() {
             for (index, load) in plan.loads.iter().enumerate() {
@@ -83,6 +82,20 @@ impl Doubts {
         let away = self.away.iter().map(|(_, why)| why);
         self.unfinished.iter().chain(&self.anything).chain(away).chain(&self.other).cloned().collect()
     }
+}
+
+/// The faults that were to be done and were not.
+fn not_done(plan: &Plan, ledger: &Ledger) -> Vec<String> {
+    let done = &ledger.facts().faults;
+    let planned = plan.faults.iter().enumerate();
+    let missing: Vec<&Fault> =
+        planned.filter(|(index, _)| done.iter().all(|done| done.index != *index)).map(|(_, fault)| fault).collect();
+    let waited = missing.iter().filter_map(|fault| {
+        Some(format!("the {} never began: it never came to {}", fault.kind.name(), fault.when?.words()))
+    });
+    let at_their_moment = missing.iter().filter(|fault| fault.when.is_none()).count();
+    let some = format!("{} of {} faults were done", done.len(), plan.faults.len());
+    waited.chain((at_their_moment > 0).then_some(some)).collect()
 }
 
 fn first(reasons: &[String]) -> Option<&str> {

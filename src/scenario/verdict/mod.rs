@@ -37,11 +37,12 @@ pub fn judge(plan: &Plan, ledger: &Ledger) -> SubjectReport {
     let summary = summary::summary(verdict, &checks, &doubts, &topics, backlog);
 
     let run = facts.run.clone().unwrap_or_default();
-    let span = |fault: &super::plan::Fault| FaultSpan {
-        kind: fault.kind,
-        on: fault.on,
-        start_s: fault.start.as_secs_f64(),
-        end_s: fault.end.as_secs_f64(),
+    let span = |done: &super::ledger::Done| FaultSpan {
+        kind: done.fault.kind,
+        on: done.fault.on,
+        start_s: done.fault.start.as_secs_f64(),
+        end_s: done.fault.end.as_secs_f64(),
+        waited_for: plan.faults.get(done.index).and_then(|fault| fault.when).map(super::plan::When::words),
     };
     SubjectReport {
         name: run.subject,
@@ -57,7 +58,7 @@ pub fn judge(plan: &Plan, ledger: &Ledger) -> SubjectReport {
         findings: Vec::new(),
         timeline: Timeline {
             received_per_second: ledger.received_per_second().to_vec(),
-            faults: faults.iter().map(span).collect(),
+            faults: facts.faults.iter().map(span).collect(),
         },
         topics,
     }

@@ -37,10 +37,8 @@ impl Environment for Local {
             ),
             (FaultKind::Pause, Side::Bridge) => Support::Unsupported("only the remote can be paused"),
             (FaultKind::Cut | FaultKind::Reset | FaultKind::Refuse, _) => Support::Exact,
-            (FaultKind::Kill | FaultKind::Restart, Side::Bridge) => Support::Exact,
-            (FaultKind::Kill | FaultKind::Restart, Side::Remote) => {
-                Support::Unsupported("the remote keeps its sessions in memory, and its receiver must stay")
-            }
+            (FaultKind::Kill | FaultKind::Restart | FaultKind::Stop, Side::Bridge) => Support::Exact,
+            _ => Support::Unsupported("not yet"),
         }
     }
 

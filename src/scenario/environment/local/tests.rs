@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::super::suite::{self, Examined};
 use super::super::{World, approximations, log, process, proxy};
 use super::*;
+use crate::scenario::examiner::Examiner;
 use crate::scenario::history::Event;
 use crate::scenario::recorder::tests::recording;
 use crate::scenario::story::plan;
@@ -75,7 +76,14 @@ async fn a_subject_that_does_not_start_is_named_with_its_last_lines() {
     let plan = plan(text);
     let (recording, folder) = recording(&plan);
     let recorder = recording.recorder();
-    let request = Request { plan: &plan, subject: &plan.subjects[0], folder: folder.path(), recorder: &recorder };
+    let examiner = Examiner::new(1);
+    let request = Request {
+        plan: &plan,
+        subject: &plan.subjects[0],
+        folder: folder.path(),
+        recorder: &recorder,
+        examiner: &examiner,
+    };
     let mut world = Local::new(PathBuf::new()).prepare(request).await.unwrap();
     world.open_link().await.unwrap();
     let error = world.start_subject().await.unwrap_err().to_string();
@@ -92,7 +100,7 @@ async fn a_subject_that_does_not_start_is_named_with_its_last_lines() {
 async fn a_port_that_is_taken_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let error = proxy::Proxy::open(address, address).err().unwrap();
+    let error = super::super::proxy::Proxy::open(address, address).err().unwrap();
     assert!(error.to_string().contains(&format!("cannot listen on {address}")), "{error}");
 }
 

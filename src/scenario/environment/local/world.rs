@@ -32,7 +32,7 @@ pub(crate) struct LocalWorld {
 
 impl LocalWorld {
     pub(super) async fn prepare(own: &Path, request: Request<'_>) -> Result<Self, EnvironmentError> {
-        let Request { plan, subject, folder, recorder } = request;
+        let Request { plan, subject, folder, recorder, examiner: _ } = request;
         let (listener, proxy_address, metrics) = (free_port()?, free_port()?, free_port()?);
         let work = folder.join("work");
         let remote = (proxy_address.ip().to_string(), proxy_address.port());
@@ -42,7 +42,7 @@ impl LocalWorld {
         remote::write_files(&configuration, &work)?;
         let launch = Launch::new(Role::Subject, &subject.name, (program, configuration.arguments), folder, recorder)?;
         let remote_address = free_port()?;
-        let chosen = remote::choose(plan.remote_broker, own, remote_address, &folder.join("remote")).await?;
+        let chosen = remote::choose(plan, own, remote_address, &folder.join("remote")).await?;
         let what_runs = (chosen.program, chosen.arguments);
         let remote_launch = Launch::new(Role::Remote, "the remote", what_runs, folder, recorder)?;
         let remote = remote_launch.start()?;

@@ -9,7 +9,7 @@ use super::names;
 use super::sockets::Sockets;
 use super::tools::Tool;
 use super::topology::Topology;
-use crate::scenario::plan::{Fault, FaultKind};
+use crate::scenario::plan::{Direction, Fault, FaultKind, Parameters};
 
 /// What was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,19 +47,29 @@ impl Look {
 }
 
 impl Expected {
-    /// During these faults.
-    pub(super) fn during<'a>(faults: impl Iterator<Item = &'a Fault>) -> Self {
-        let mut expected =
-            Self { connection: Some(Seen::Connected), resolves: true, half_made: false, none_established: false };
-        let mut silent = false;
+    /// During these faults, with a remote or without.
+    pub(super) fn during<'a>(faults: impl Iterator<Item = &'a Fault>, has_remote: bool) -> Self {
+        let answer = if has_remote { Seen::Connected } else { Seen::Refused };
+        let mut expected = Self { connection: Some(answer), resolves: true, half_made: false, none_established: false };
+        let (mut silent, mut vague) = (false, false);
         for fault in faults {
             match fault.kind {
                 FaultKind::Disconnect => (silent, expected.resolves) = (true, false),
                 FaultKind::Cut => silent = true,
                 FaultKind::Reset => (expected.connection, expected.none_established) = (Some(Seen::Refused), true),
                 FaultKind::Refuse => expected.connection = Some(Seen::Refused),
+                FaultKind::HalfOpen => {
+                    // What comes through to the remote comes through without an answer.
+                    let heard = fault.parameters != Parameters::HalfOpen { passes: Direction::ToBridge };
+                    (expected.connection, expected.half_made) = (Some(Seen::TimedOut), heard && has_remote);
+                }
+                // The first SYN may be lost, or come late.
+                FaultKind::Loss | FaultKind::Throttle | FaultKind::Delay => vague = true,
                 _ => {}
             }
+        }
+        if vague {
+            (expected.connection, expected.half_made) = (None, false);
         }
         if silent {
             // Nothing of what is done behind a silent link can be seen through it.

@@ -3,7 +3,9 @@
 mod addresses;
 mod clean;
 mod error;
+mod faults;
 mod look;
+mod loss;
 mod mounts;
 mod names;
 mod namespace;
@@ -19,12 +21,12 @@ use std::path::PathBuf;
 
 pub use self::clean::{Cleaned, clean};
 pub use self::error::NetnsError;
-use self::namespace::Namespace;
+use self::namespace::{Namespace, on_a_thread, unshare};
 pub use self::rights::enter;
-use self::tools::Tool;
+use self::tools::{Tool, run};
 use self::world::NetnsWorld;
 use super::{Environment, EnvironmentError, Request, Support, programs};
-use crate::scenario::plan::{Fault, FaultKind, Plan, Side, SubjectPlan};
+use crate::scenario::plan::{Fault, FaultKind, Parameters, Plan, Side, SubjectPlan};
 
 /// The environment in network namespaces.
 pub struct Netns {
@@ -46,13 +48,21 @@ impl Environment for Netns {
     }
 
     fn support(&self, fault: &Fault) -> Support {
-        match (fault.kind, fault.on) {
-            (FaultKind::Disconnect | FaultKind::Cut | FaultKind::Reset | FaultKind::Refuse, _) => Support::Exact,
-            (FaultKind::Pause, _) => Support::Exact,
-            (FaultKind::Kill | FaultKind::Restart, Side::Bridge) => Support::Exact,
-            (FaultKind::Kill | FaultKind::Restart, Side::Remote) => {
-                Support::Unsupported("the remote keeps its sessions in memory, and its receiver must stay")
+        match (fault.kind, fault.on, &fault.parameters) {
+            (FaultKind::DropPackets, ..) | (FaultKind::Delay, _, Parameters::Delay { only: Some(_), .. }) => {
+                Support::Unsupported(
+                    "to the kernel MQTT's packets are bytes like others: take local or docker for this",
+                )
             }
+            (FaultKind::Delay, ..) if !has_netem() => {
+                Support::Unsupported("this kernel has no sch_netem (tc qdisc ... netem): take local or docker for this")
+            }
+            (FaultKind::FillDisk, Side::Remote, _) => Support::Unsupported("only the bridge has a disk of its own"),
+            (FaultKind::Throttle, ..) => Support::Approximated("the bytes of Ethernet, IP and TCP are counted as well"),
+            (FaultKind::Kill, Side::Remote, _) => Support::Approximated(
+                "what it has acknowledged is passed on, and its sessions are written down, before it is killed",
+            ),
+            _ => Support::Exact,
         }
     }
 
@@ -70,6 +80,15 @@ impl Environment for Netns {
     async fn prepare(&self, request: Request<'_>) -> Result<NetnsWorld, EnvironmentError> {
         NetnsWorld::prepare(&self.own, request).await
     }
+}
+
+/// Whether the kernel can delay packets: asked of a namespace that nobody uses.
+fn has_netem() -> bool {
+    let tried = on_a_thread(|| {
+        unshare(libc::CLONE_NEWNET)?;
+        Ok(run(Tool::Tc, &["-batch", "-"], "qdisc add dev lo root netem delay 1ms\n").is_ok())
+    });
+    tried.unwrap_or(false)
 }
 
 #[cfg(test)]

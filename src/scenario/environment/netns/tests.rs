@@ -5,7 +5,6 @@ use super::super::proxy::probe::{self, Seen};
 use super::super::suite::{self, Examined};
 use super::look::{connect, resolve};
 use super::owner::Owner;
-use super::tools::run;
 use super::topology::Topology;
 use super::*;
 

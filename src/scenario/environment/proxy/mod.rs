@@ -68,7 +68,7 @@ impl Link {
             FaultKind::Pause => (Established::Stall, Door::Hang),
             FaultKind::Refuse => (Established::Flow, Door::Refuse),
             FaultKind::Reset => (Established::Reset, Door::Reset),
-            FaultKind::Kill | FaultKind::Restart => return None,
+            _ => return None,
         };
         Some(Self { established, door })
     }
