@@ -5,6 +5,8 @@ use tokio::time::timeout;
 
 use super::super::environment::docker::Docker;
 use super::super::environment::local::Local;
+#[cfg(target_os = "linux")]
+use super::super::environment::netns::Netns;
 use super::super::environment::{Environment, approximations};
 use super::super::plan::{EnvironmentKind, Plan};
 use super::{Options, RunError};
@@ -16,6 +18,8 @@ const DECISION: Duration = Duration::from_secs(5);
 pub(super) enum Chosen {
     Local(Local),
     Docker(Box<Docker>),
+    #[cfg(target_os = "linux")]
+    Netns(Netns),
 }
 
 /// The environment, and why that one where the plan leaves it open. One that is named is never replaced by another.
@@ -30,7 +34,10 @@ pub(super) async fn choose(plan: &Plan, options: &Options) -> Result<(Chosen, Op
             let docker = Docker::connect(options.own.clone(), plan).await;
             (Chosen::Docker(Box::new(docker.map_err(super::EnvironmentError::from)?)), None)
         }
-        EnvironmentKind::Netns => return Err(RunError::NotYet("netns")),
+        #[cfg(target_os = "linux")]
+        EnvironmentKind::Netns => (Chosen::Netns(Netns::new(options.own.clone())), None),
+        #[cfg(not(target_os = "linux"))]
+        EnvironmentKind::Netns => return Err(RunError::NotHere("netns")),
         EnvironmentKind::Auto => {
             let asked = timeout(DECISION, docker(plan, options)).await;
             let late =
