@@ -114,6 +114,8 @@ pub(super) struct RemotePlan {
 pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) commit: u64,
+    /// With `durability: deferred`.
+    pub(super) commit_after: Option<Duration>,
     pub(super) remotes: Vec<RemotePlan>,
     pub(super) publishers: Vec<PublisherPlan>,
     pub(super) messages: Vec<Spec>,
