@@ -9,7 +9,7 @@ use super::disk::Disk;
 use super::plan::{Plan, RemotePlan};
 use crate::bridge::cache::Applied;
 use crate::bridge::cache::writer::stepped::Stepped;
-use crate::bridge::delivery::{BridgeId, Origin, Seq, Store, Write};
+use crate::bridge::delivery::{BridgeId, Origin, Seq, Store, Time, Write};
 use crate::bridge::message::QoS;
 use crate::bridge::wire::{Packet, Version};
 use account::{Account, Place, id};
@@ -76,7 +76,13 @@ impl Ledger {
     }
 
     /// What the writer has committed, deferred, and heard of what it had deferred; returns what it has committed.
-    pub(super) fn committed(&mut self, bridges: &[BridgeId], writer: &mut Stepped<Disk>) -> Vec<(Write, Applied)> {
+    pub(super) fn committed(
+        &mut self,
+        bridges: &[BridgeId],
+        writer: &mut Stepped<Disk>,
+        clock: Time,
+    ) -> Vec<(Write, Applied)> {
+        self.accounts.iter_mut().for_each(|account| account.clock = clock);
         for (bridge, seq, outcome) in writer.absorbed() {
             self.of(bridges, bridge, |account| account.absorbed(seq, outcome));
         }

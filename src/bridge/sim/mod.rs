@@ -48,7 +48,21 @@ const FOUND: [u64; 9] = [3, 59, 88, 103, 262, 43_943, 54_713, 3_273_062_479_414_
 /// * 1810144186551167: it took a message of QoS 0, which is written nowhere, for one that stands before what was deferred
 ///   by a process that is gone and comes again.
 /// * 1810144186552073: what was deferred when room had to be made is not evicted, although it is a row afterwards.
-const FOUND_SINCE: [u64; 4] = [180, 415, 1_810_144_186_551_167, 1_810_144_186_552_073];
+/// * 8352688054443: a message of QoS 2 that expired while its Packet Identifier was committed was dropped, and the next was
+///   sent; a kill took the drop back, and it was sent after that: G3.
+/// * 6332075750413, 4803606946569: a remote of 3.1.1 that acknowledges nothing and closes six times has refused the first
+///   message, as far as a client can know; the simulation knew better.
+/// * 1298157220779352: a publisher's CONNECT waited until something else happened, which made a queue of one too slow.
+const FOUND_SINCE: [u64; 8] = [
+    180,
+    415,
+    1_810_144_186_551_167,
+    1_810_144_186_552_073,
+    8_352_688_054_443,
+    6_332_075_750_413,
+    4_803_606_946_569,
+    1_298_157_220_779_352,
+];
 
 fn run(seed: u64, sin: Option<Sin>) -> Result<(), String> {
     World::new(Plan::new(seed), sin).run()
@@ -80,7 +94,7 @@ fn no_guarantee_is_broken_in_any_world() {
     FOUND_SINCE.into_iter().for_each(holds);
     let Some(minutes) = number("SIM_MINUTES") else {
         let first = number("SIM_FIRST").unwrap_or(0);
-        all_hold(first..first + number("SIM_SEEDS").unwrap_or(1_000));
+        all_hold(first..first + number("SIM_SEEDS").unwrap_or(4_000));
         return;
     };
     // Worlds that no run before has seen.

@@ -146,6 +146,10 @@ impl Plan {
         self.faults.iter().any(|(_, _, fault)| kills(fault))
     }
 
+    pub(super) fn stalls_the_disk(&self) -> bool {
+        self.faults.iter().any(|(_, _, fault)| matches!(fault, Fault::DiskStall { .. }))
+    }
+
     pub(super) fn loses_caches(&self) -> bool {
         self.faults.iter().any(|(_, _, fault)| matches!(fault, Fault::FreshCache { .. }))
     }

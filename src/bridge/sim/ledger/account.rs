@@ -10,9 +10,12 @@ use crate::bridge::counters::BridgeCounters;
 use crate::bridge::delivery::{DropReason, Outcome, Progress, Seq, Time, Write};
 use crate::bridge::message::QoS;
 use crate::bridge::sim::plan::{Plan, Spec, millis};
-use crate::bridge::wire::{Packet, Publish};
+use crate::bridge::wire::{Packet, Publish, Version};
 
 use super::session::Session;
+
+/// On 3.1.1 so many closes with the same message in flight are a refusal: no client can know better.
+const CLOSES_BEFORE_QUARANTINE: u32 = 6;
 
 /// Order of arrival: sequences are given again by a start that finds the cache empty.
 type Key = u64;
@@ -25,8 +28,8 @@ struct Delivery {
     seq: Seq,
     place: Place,
     received_at: Time,
-    /// It had its Packet Identifier when a process started: it may have been sent, and does not expire any more.
-    held_at_start: bool,
+    /// At QoS 2: it has or had its Packet Identifier; it may have been sent, and does not expire any more.
+    held: bool,
     ended: Option<Ended>,
 }
 
@@ -59,6 +62,8 @@ struct Record {
     transmitted: bool,
     /// PUBACK with success was heard for it.
     acknowledged: bool,
+    /// Times that a remote of 3.1.1 has closed in order when it was sent and not acknowledged: it can refuse no other way.
+    closes: u32,
     /// Where it was sent at a lower QoS than 2, it may arrive twice.
     lowered: bool,
 }
@@ -87,6 +92,7 @@ struct Counted {
 #[derive(Debug)]
 pub(in crate::bridge::sim) struct Account {
     name: String,
+    version: Version,
     records: Vec<Record>,
     deliveries: BTreeMap<Key, Delivery>,
     keys: BTreeMap<Seq, Key>,
@@ -107,6 +113,10 @@ pub(in crate::bridge::sim) struct Account {
     retires: bool,
     /// The socket takes at once whatever it is given.
     prompt: bool,
+    /// And so does the disk.
+    commits_promptly: bool,
+    /// What the process takes for now, at its last commit.
+    pub(super) clock: Time,
     /// Whether writes are looked at one by one, or their consequences alone.
     strict: bool,
     /// Rows of the cache that hold a Packet Identifier, and whether their PUBREC is committed.
@@ -133,6 +143,7 @@ impl Account {
         let own = &plan.remotes[remote];
         Self {
             name: format!("remote {remote}"),
+            version: own.version,
             records: vec![Record::default(); plan.messages.len()],
             deliveries: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -150,6 +161,8 @@ impl Account {
             sets_the_clock: plan.sets_the_clock(),
             retires: plan.retires(remote),
             prompt: plan.is_prompt(remote),
+            commits_promptly: plan.is_prompt(remote) && !plan.stalls_the_disk(),
+            clock: Time::ZERO,
             strict,
             holders: BTreeMap::new(),
             session: Session::default(),
@@ -214,7 +227,7 @@ impl Account {
         let key = self.deliveries.last_key_value().map_or(0, |(last, _)| last + 1);
         self.records[id].keys.push(key);
         self.keys.insert(seq, key);
-        self.deliveries.insert(key, Delivery { id, seq, place, received_at, held_at_start: false, ended });
+        self.deliveries.insert(key, Delivery { id, seq, place, received_at, held: false, ended });
     }
 
     /// What was deferred is committed, as far as this remote was not done with it.
@@ -242,6 +255,16 @@ impl Account {
     pub(super) fn absorbed(&mut self, seq: Seq, outcome: Outcome) {
         self.counted.absorbed += 1;
         self.step(seq, Progress::Removed(outcome));
+    }
+
+    /// How long it may wait before it is sent.
+    fn limit(&self, id: usize) -> Time {
+        let expiry = self.specs[id].expiry.map(|secs| Duration::from_secs(secs.into()));
+        expiry.into_iter().chain(self.max_age).min().unwrap_or(Time::MAX)
+    }
+
+    fn is_in_time(&self, id: usize, received_at: Time, clock: Time) -> bool {
+        clock.saturating_sub(received_at).saturating_sub(millis(100)) <= self.limit(id)
     }
 
     /// Nothing is left to be done for the message here, as far as the remote has said so, or a drop is recorded.
@@ -291,11 +314,6 @@ impl Account {
         // Of what the last commit has evicted nobody knows any more what was free.
         self.evicted_now.clear();
         self.session.restarted();
-        for (holder, _) in self.holders.values() {
-            if let Some(delivery) = self.deliveries.get_mut(holder) {
-                delivery.held_at_start = true;
-            }
-        }
         // What had no row is gone.
         for delivery in self.deliveries.values_mut().filter(|delivery| delivery.ended.is_none()) {
             delivery.ended = match delivery.place {

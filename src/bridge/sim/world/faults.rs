@@ -101,7 +101,7 @@ impl World {
             }
         }
         self.say(|| format!("the last commit is made: {finishes}"));
-        self.ledger.committed(&bridges, &mut process.writer);
+        self.ledger.committed(&bridges, &mut process.writer, now);
         self.disk = Some(process.writer.into_cache());
         for (remote, leg) in self.remotes.iter_mut().zip(process.legs) {
             let Some(connection) = leg.connection else { continue };

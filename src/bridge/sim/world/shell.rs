@@ -39,7 +39,10 @@ impl World {
             Chunk::Fin => ("closed by the remote", true),
             Chunk::Reset => ("reset", false),
         };
-        process.legs[number].connection = None;
+        let connection = process.legs[number].connection.take();
+        if let Some(connection) = connection.filter(|_| in_order) {
+            self.ledger.accounts[number].closed(&connection.tap);
+        }
         self.remotes[number].links[link].client_open = false;
         process.legs[number].forwarder.handle_closed(why, in_order, now);
         self.drive(number);

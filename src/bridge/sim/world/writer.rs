@@ -52,11 +52,11 @@ impl World {
         self.sin_against_what_is_deferred();
         let Some(process) = &mut self.process else { return };
         let bridges = process.bridges();
-        let log = self.ledger.committed(&bridges, &mut process.writer);
+        let now = process.clock.at(self.now);
+        let log = self.ledger.committed(&bridges, &mut process.writer, now);
         if self.verbose && !log.is_empty() {
             eprintln!("{:>9.3} committed: {log:?}", self.now.as_secs_f64());
         }
-        let now = process.clock.at(self.now);
         if process.writer.deadline().is_some_and(|deadline| deadline <= now) {
             self.ledger.violate("a message that is deferred is not committed in time".into());
         }

@@ -25,7 +25,7 @@ impl Account {
                 self.require(free, || format!("Packet Identifier {packet_id} is given to {seq:?}, and has a row"));
                 holder.map(|packet_id| self.holders.remove(&packet_id));
                 self.holders.insert(packet_id, (*seq, false));
-                return;
+                return self.held(*seq);
             }
             Progress::Released { .. } => {
                 holder.and_then(|packet_id| self.holders.insert(packet_id, (*seq, true)));
@@ -56,7 +56,10 @@ impl Account {
                 (Ended::Dropped(DropReason::Evicted), may && never_sent && holder.is_none())
             }
             Progress::Removed(Outcome::Dropped(reason)) => (Ended::Dropped(reason), false),
-            _ => (Ended::Quarantined, spec.poison || self.limits_packets && spec.size >= 200),
+            _ => {
+                let too_large = self.limits_packets && spec.size >= 200;
+                (Ended::Quarantined, spec.poison || too_large || record.closes >= CLOSES_BEFORE_QUARANTINE)
+            }
         };
         if delivery.ended.is_none()
             && let Some(delivery) = self.deliveries.get_mut(seq)
@@ -68,6 +71,16 @@ impl Account {
             let id = delivery.id;
             self.require(allowed, || format!("G2: message {id} left the cache as {step:?}: {record:?}"));
         }
+    }
+
+    /// It has a Packet Identifier, which is asked for when its turn to be sent has come.
+    fn held(&mut self, key: Key) {
+        let Some(delivery) = self.deliveries.get_mut(&key) else { return };
+        let was_held = std::mem::replace(&mut delivery.held, true);
+        let (id, received_at) = (delivery.id, delivery.received_at);
+        let may_be_old = was_held || self.records[id].transmitted || !self.commits_promptly;
+        let in_time = may_be_old || self.is_in_time(id, received_at, self.clock);
+        self.require(in_time, || format!("message {id} was to be sent when it had expired"));
     }
 
     /// Of what one transaction has evicted: nothing that the forwarder had, and nothing better or younger than what

@@ -74,12 +74,10 @@ impl Account {
         // What has left the cache says nothing of the time to a process that starts.
         let waiting = || seqs.iter().filter_map(|key| self.deliveries.get(key)).filter(|it| it.ended.is_none());
         let latest = waiting().map(|delivery| delivery.received_at).max();
-        let held_at_start = waiting().any(|delivery| delivery.held_at_start);
+        let held = waiting().any(|delivery| delivery.held);
         let Some(received_at) = latest else { return };
-        let expiry = self.specs[id].expiry.map(|secs| Duration::from_secs(secs.into()));
-        let limit = expiry.into_iter().chain(self.max_age).min().unwrap_or(Time::MAX);
-        let age = clock.saturating_sub(received_at);
-        let in_time = !self.prompt || held_at_start || age.saturating_sub(millis(100)) <= limit;
+        let in_time = !self.prompt || held || self.is_in_time(id, received_at, clock);
+        let (age, limit) = (clock.saturating_sub(received_at), self.limit(id));
         self.require(in_time, || format!("message {id} was first sent {age:?} after it came, for {limit:?}"));
         self.require(clock >= received_at, || format!("message {id} comes from the future"));
     }
@@ -99,6 +97,13 @@ impl Account {
                 tap.outstanding.remove(&ack.packet_id);
             }
             _ => {}
+        }
+    }
+
+    /// The remote has closed in order.
+    pub(in crate::bridge::sim) fn closed(&mut self, tap: &Tap) {
+        if self.version == Version::V4 {
+            tap.outstanding.values().for_each(|id| self.records[*id].closes += 1);
         }
     }
 
