@@ -29,8 +29,9 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// each fact also has a small test of its own where it was fixed. (What was found before publishers and several remotes
 /// were part of the world has its small tests alone: those worlds are not drawn any more.)
 ///
-/// * 59, 103, 262: on 3.1.1, where a refusal is the end of the connection, what came behind the refused PUBLISH was taken,
-///   and stood before it when its publisher sent it again: G3, and PUBRECs out of order.
+/// * 390, 469, 602 (found in 59, 103 and 262, as worlds were then): on 3.1.1, where a refusal is the end of the
+///   connection, what came behind the refused PUBLISH was taken, and stood before it when its publisher sent it again: G3,
+///   and PUBRECs out of order.
 /// * 88: there, what was stored before the refused PUBLISH was not acknowledged, and came again into a queue that stayed
 ///   full, for ever.
 /// * 3: the first remedy for that said with a PUBACK of 3.1.1, which has no Reason Code, that what was refused is stored.
@@ -39,7 +40,7 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// * 54713: a PUBLISH that was sent again and is stored was answered at once, before others that came before it.
 /// * 3273062479414508, 3273062479496686: the simulation took for a sin that a message which had its Packet Identifier
 ///   since before a kill is sent after it has expired, where a lower Maximum QoS or a lost session has taken DUP from it.
-const FOUND: [u64; 9] = [3, 59, 88, 103, 262, 43_943, 54_713, 3_273_062_479_414_508, 3_273_062_479_496_686];
+const FOUND: [u64; 9] = [3, 88, 390, 469, 602, 43_943, 54_713, 3_273_062_479_414_508, 3_273_062_479_496_686];
 
 /// The same, since worlds with `durability: deferred` are drawn.
 ///
@@ -52,8 +53,10 @@ const FOUND: [u64; 9] = [3, 59, 88, 103, 262, 43_943, 54_713, 3_273_062_479_414_
 ///   sent; a kill took the drop back, and it was sent after that: G3.
 /// * 6332075750413, 4803606946569: a remote of 3.1.1 that acknowledges nothing and closes six times has refused the first
 ///   message, as far as a client can know; the simulation knew better.
+/// * 1955054518024541: a message was evicted by the transaction that had stored it, for one that was smaller, and nobody
+///   looked whether a publisher that had waited since a moment before could have what was left.
 /// * 1298157220779352: a publisher's CONNECT waited until something else happened, which made a queue of one too slow.
-const FOUND_SINCE: [u64; 8] = [
+const FOUND_SINCE: [u64; 9] = [
     180,
     415,
     1_810_144_186_551_167,
@@ -61,6 +64,7 @@ const FOUND_SINCE: [u64; 8] = [
     8_352_688_054_443,
     6_332_075_750_413,
     4_803_606_946_569,
+    1_955_054_518_024_541,
     1_298_157_220_779_352,
 ];
 

@@ -5,7 +5,7 @@ use super::super::Page;
 use super::super::memory::Memory;
 use super::*;
 use crate::bridge::core::forwarder::Restored;
-use crate::bridge::delivery::{Kind, Outcome, Session, Time, Waiting};
+use crate::bridge::delivery::{Kind, Origin, Outcome, Session, Time, Waiting};
 use crate::bridge::message::{Message, QoS};
 
 mod bounded;
