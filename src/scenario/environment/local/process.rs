@@ -160,7 +160,8 @@ impl Process {
         }
     }
 
-    fn signal(&self, signal: libc::c_int) {
+    /// Sends a signal that need not end it.
+    pub(super) fn signal(&self, signal: libc::c_int) {
         // An error means that it has ended already.
         let _ = self.signals.send(signal);
     }
@@ -173,9 +174,9 @@ async fn attend(mut child: Child, mut signals: mpsc::UnboundedReceiver<libc::c_i
         tokio::select! {
             status = child.wait() => return (status.map_or_else(|error| error.to_string(), describe), wanted),
             signal = signals.recv() => {
-                wanted = true;
                 // Nobody holds the process any more: its world is gone.
                 let signal = signal.unwrap_or(libc::SIGKILL);
+                wanted |= matches!(signal, libc::SIGKILL | libc::SIGTERM);
                 if let Some(pid) = child.id() {
                     // SAFETY: the child has not been waited for, so that the id is still its own.
                     unsafe { libc::kill(pid as libc::pid_t, signal) };
