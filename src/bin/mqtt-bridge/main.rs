@@ -3,6 +3,8 @@ mod cache;
 mod check;
 mod exit;
 #[cfg(feature = "lab")]
+mod fault_proxy;
+#[cfg(feature = "lab")]
 mod replay;
 #[cfg(feature = "lab")]
 mod report;
@@ -33,6 +35,9 @@ enum Command {
     Report(report::Arguments),
     #[cfg(feature = "lab")]
     Scenarios(scenarios::Arguments),
+    #[cfg(feature = "lab")]
+    #[command(hide = true)]
+    FaultProxy(fault_proxy::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -46,5 +51,7 @@ fn main() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Scenarios(_) => scenarios::run(),
+        #[cfg(feature = "lab")]
+        Command::FaultProxy(arguments) => fault_proxy::run(&arguments),
     })
 }
