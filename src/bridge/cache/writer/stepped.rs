@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::bridge::core::admission::Place;
 use crate::bridge::core::session::Opened;
-use crate::bridge::delivery::{Outcome, Store, Time};
+use crate::bridge::delivery::{Outcome, Progress, Store, Time};
 
 /// What waits for answers.
 #[derive(Debug)]

@@ -11,7 +11,9 @@ use crate::bridge::config::WhenFull;
 use crate::bridge::core::admission::Limits;
 use crate::bridge::core::forwarder::Restored;
 use crate::bridge::core::ring::Ring;
-use crate::bridge::delivery::{DropReason, Kind, NewDelivery, Origin, Outcome, Progress, Session, Store, Time, Waiting};
+use crate::bridge::delivery::{
+    DropReason, Kind, NewDelivery, Origin, Outcome, Progress, Session, Store, Time, Waiting,
+};
 use crate::bridge::message::{Message, QoS};
 
 mod bounded;
