@@ -5,7 +5,7 @@ use crate::bridge::delivery::DropReason;
 use crate::bridge::topic;
 
 /// Closes in order with the same message first in flight, after which it is sent alone.
-const CLOSES_BEFORE_ALONE: u32 = 3;
+pub(super) const CLOSES_BEFORE_ALONE: u32 = 3;
 /// Such closes after which it is quarantined: a remote that is restarted while the message is alone is no refusal.
 const CLOSES_BEFORE_QUARANTINE: u32 = CLOSES_BEFORE_ALONE + 3;
 
