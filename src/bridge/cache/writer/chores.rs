@@ -15,7 +15,7 @@ impl<C: Cache + 'static> Writer<C> {
     /// Does what is due: a step, and more of them as long as nobody waits.
     pub(super) fn do_chores(&mut self) {
         while self.chores_due {
-            if self.failing {
+            if self.failing.is_some() {
                 self.chores_due = false;
                 return;
             }

@@ -57,8 +57,9 @@ impl<C: Cache + 'static> Writer<C> {
     /// Refuses the stores that have been held for long enough, and answers whoever waits for nothing else.
     fn refuse_overdue(&mut self, parts: &mut Vec<Part>, pending: &mut Pending) {
         let now = self.clock.now();
+        let reason = self.failing.unwrap_or(ReasonCode::UNSPECIFIED_ERROR);
         if now >= HOLD {
-            self.refuse_due(now - HOLD);
+            self.refuse_due(now - HOLD, reason);
         }
         let mut waiting: Vec<Part> = Vec::with_capacity(parts.len());
         for mut part in parts.drain(..) {
@@ -67,7 +68,7 @@ impl<C: Cache + 'static> Writer<C> {
                     && refused.is_none()
                     && (now.saturating_sub(store.received_at) >= HOLD || part.answer.refuses(write))
                 {
-                    *refused = Some(ReasonCode::UNSPECIFIED_ERROR);
+                    *refused = Some(reason);
                     part.answer.note(*refused);
                     let size = store.message.size() as u64;
                     for delivery in &store.deliveries {
@@ -143,7 +144,7 @@ impl<C: Cache + 'static> Writer<C> {
                     error!("left out {write:?}: {error}");
                     self.counters.lock().invariant_violations += u64::from(is_invariant(&error));
                     return match write {
-                        Write::Store(_) => Err(ReasonCode::UNSPECIFIED_ERROR),
+                        Write::Store(_) => Err(refusal(&error)),
                         _ => Ok(Applied::Done),
                     };
                 }
@@ -172,22 +173,21 @@ impl<C: Cache + 'static> Writer<C> {
             let broken = CacheError::Broken { what: error.to_string() };
             error!("{broken}; nothing is acknowledged any more");
             self.counters.lock().cache_error = Some(broken.to_string());
-            (self.broken, self.failing) = (Some(error.to_string()), true);
+            (self.broken, self.failing) = (Some(error.to_string()), Some(ReasonCode::UNSPECIFIED_ERROR));
         }
         if self.broken.is_some() {
             return;
         }
-        if !self.failing {
+        if self.failing.is_none() {
             error!("{error}; nothing is acknowledged until it can be written");
-            self.failing = true;
         }
+        self.failing = Some(refusal(error));
         self.counters.lock().cache_error = Some(error.to_string());
     }
 
     fn recovered(&mut self) {
-        if self.failing {
+        if self.failing.take().is_some() {
             info!("the cache can be written again");
-            self.failing = false;
             self.counters.lock().cache_error = None;
         }
     }
@@ -216,6 +216,14 @@ fn wanted(parts: &[Part]) -> impl Iterator<Item = &Write> {
 
 fn is_deferred(admitted: &Option<Admitted>) -> bool {
     admitted.as_ref().is_some_and(|admitted| admitted.deferred)
+}
+
+/// What a publisher is told that can do something about it, or wait: a full disk empties, and what else fails may not.
+fn refusal(error: &CacheError) -> ReasonCode {
+    match error {
+        CacheError::Full => ReasonCode::QUOTA_EXCEEDED,
+        _ => ReasonCode::UNSPECIFIED_ERROR,
+    }
 }
 
 /// Not the disk's fault: it will not pass.

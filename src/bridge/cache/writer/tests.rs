@@ -94,7 +94,7 @@ fn a_full_disk_refuses_in_time_whatever_else_waits_and_is_red_until_it_has_room(
     for _ in 0..3 {
         let mut stored = write(vec![store()]);
         let refused = soon(|| stored.try_recv().ok());
-        assert_eq!(refused, [Err(ReasonCode::UNSPECIFIED_ERROR)], "nobody else's room is used up");
+        assert_eq!(refused, [Err(ReasonCode::QUOTA_EXCEEDED)], "nobody else's room is used up");
     }
     let (answer, mut opened) = oneshot::channel();
     let open = Request::Open { client_id: "c".into(), clean_start: true, expiry: 60, answer };

@@ -288,7 +288,7 @@ fn a_failing_disk_holds_up_nobody_whose_remote_is_there() {
     world.rings[0].lock().set_link_up(false);
     world.ask(Request::LinkLost { bridge: ONE });
     publisher.wait(2);
-    assert_eq!(publisher.answered, [Ok(Applied::Done), Err(ReasonCode::UNSPECIFIED_ERROR)]);
+    assert_eq!(publisher.answered, [Ok(Applied::Done), Err(ReasonCode::QUOTA_EXCEEDED)]);
     assert!(world.counters.lock().cache_error.is_some());
     assert_eq!(world.written(), (0, [0, 0]));
     // It still is in order where it is, and is kept as soon as that is possible.
