@@ -32,6 +32,7 @@ use crate::bridge::wire::Subscription;
 use apply::{Changes, apply_all, count, key};
 use create::{Disk, Real};
 use schema::state;
+use shrink::Shrink;
 
 /// A cache in a SQLite file, locked against other processes as long as it lives.
 pub struct Sqlite {
@@ -40,8 +41,7 @@ pub struct Sqlite {
     usage: HashMap<BridgeId, Usage>,
     /// Which file it is, whatever its name; `None`: there is none.
     identity: Option<(u64, u64)>,
-    /// It has been made smaller since the last checkpoint.
-    shrinking: bool,
+    shrink: Shrink,
     _lock: File,
 }
 
@@ -67,7 +67,7 @@ impl Sqlite {
             path: path.to_owned(),
             usage: HashMap::new(),
             identity: identity(path),
-            shrinking: false,
+            shrink: Shrink::default(),
             _lock: lock,
         };
         cache.load_usage().map_err(|error| open::classify(path, error))?;
@@ -205,7 +205,7 @@ impl Cache for Sqlite {
         if identity(&self.path) != self.identity {
             return Err(CacheError::Gone { path: self.path.clone() });
         }
-        shrink::step(&self.connection, &mut self.shrinking).map_err(|error| open::classify(&self.path, error))
+        self.shrink.step(&self.connection).map_err(|error| open::classify(&self.path, error))
     }
 
     fn usage(&self, bridge: BridgeId) -> Usage {

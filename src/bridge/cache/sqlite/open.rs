@@ -21,8 +21,8 @@ const CHECKED_AT_START: u64 = 16 << 20;
 /// How often a lock that is held is tried again, and after what time.
 const LOOKS: u32 = 5;
 const LOOK: Duration = Duration::from_millis(10);
-/// How long a reader waits for a writer.
-const BUSY: Duration = Duration::from_secs(5);
+/// How long a reader waits for a writer, and the writer for what a reader must not see half done.
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// Opens, or creates, and locks. The lock is held as long as the returned file is.
 pub(super) fn open(disk: &impl Disk, path: &Path, synchronous: Synchronous) -> Result<(Connection, File), CacheError> {
@@ -240,7 +240,7 @@ fn configure(connection: &Connection, synchronous: Synchronous) -> Result<(), Ca
         ("synchronous", synchronous),
         ("journal_size_limit", "16777216"),
         ("cache_size", "-4096"),
-        ("busy_timeout", "5000"),
+        ("busy_timeout", &BUSY.as_millis().to_string()),
     ] {
         connection.pragma_update(None, pragma, wanted).or_else(|error| match error {
             rusqlite::Error::ExecuteReturnedResults => Ok(()),

@@ -298,3 +298,22 @@ fn nothing_is_committed_to_a_file_that_has_been_removed() {
     std::fs::rename(&aside, &path).unwrap();
     cache.apply(&write).unwrap();
 }
+
+#[test]
+fn a_reader_keeps_nothing_waiting_that_gives_space_back() {
+    let directory = Directory::new();
+    let mut cache = directory.open();
+    fill_and_drain(&mut cache, 30_000);
+    let reader = Connection::open(directory.path()).unwrap();
+    let transaction = reader.unchecked_transaction().unwrap();
+    let bridges: i64 = transaction.query_row("SELECT count(*) FROM bridge", [], |row| row.get(0)).unwrap();
+    assert_eq!(bridges, 1);
+    let begun = std::time::Instant::now();
+    while cache.shrink().unwrap() {}
+    // The busy timeout is 5 s.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(!cache.shrink().unwrap());
+    drop(transaction);
+    while cache.shrink().unwrap() {}
+    assert!(std::fs::metadata(directory.path()).unwrap().len() < 2 << 20);
+}
