@@ -41,6 +41,11 @@ pub enum CacheError {
     )]
     Gone { path: PathBuf },
     #[error(
+        "cache {}: cut short while it was in use: what was in it is lost, and what is written now would be; restart",
+        .path.display()
+    )]
+    WalCut { path: PathBuf },
+    #[error(
         "cache: found to be corrupted: {what}; stop the bridge, see `mqtt-bridge cache verify`, save what can be read with \
          `cache export`, and import it into a fresh file"
     )]
