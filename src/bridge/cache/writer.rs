@@ -11,6 +11,7 @@ mod failing;
 mod lines;
 mod outlet;
 mod read;
+mod relief;
 mod request;
 mod settle;
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub mod file;
 mod insert;
 mod open;
 mod removal;
+mod room;
 mod schema;
 mod shrink;
 #[cfg(test)]
@@ -124,9 +125,13 @@ impl Sqlite {
         // SAFETY: the connection is open, and the call only reads.
         let errno = || unsafe { rusqlite::ffi::sqlite3_system_errno(self.connection.handle()) };
         match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::SystemIoFailure) if matches!(errno(), libc::ENOSPC | libc::EDQUOT) => {
-                CacheError::Full
-            }
+            Some(rusqlite::ErrorCode::SystemIoFailure) => match errno() {
+                libc::ENOSPC | libc::EDQUOT => CacheError::Full,
+                errno => {
+                    let code = error.sqlite_error().map_or(0, |error| error.extended_code);
+                    CacheError::Io { code, os: std::io::Error::from_raw_os_error(errno) }
+                }
+            },
             _ => open::classify(&self.path, error),
         }
     }
@@ -170,6 +175,9 @@ impl Cache for Sqlite {
             return Ok(vec![Applied::Done; writes.len()]);
         }
         self.watch.check(&self.connection)?;
+        if !room::has_room(&self.path, self.watch.wal_size(), writes) {
+            return Err(CacheError::Full);
+        }
         let mut changes = Changes::new();
         let mut transact = || -> rusqlite::Result<Vec<Applied>> {
             let transaction = self.connection.unchecked_transaction()?;
@@ -217,6 +225,10 @@ impl Cache for Sqlite {
     fn shrink(&mut self) -> Result<bool, CacheError> {
         self.watch.check(&self.connection)?;
         self.shrink.step(&self.connection).map_err(|error| self.classify(error))
+    }
+
+    fn has_room(&self) -> bool {
+        room::leaves_room(&self.path, self.watch.wal_size(), 0)
     }
 
     fn usage(&self, bridge: BridgeId) -> Usage {

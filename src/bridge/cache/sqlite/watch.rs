@@ -67,6 +67,11 @@ impl Watch {
         Ok(())
     }
 
+    /// Bytes of the WAL when it was looked at last.
+    pub(super) fn wal_size(&self) -> u64 {
+        self.wal.map_or(0, |(_, size)| size)
+    }
+
     /// What was acknowledged is in a WAL without a name, which ends with the process; the file has its name still.
     fn rescue(&mut self, connection: &Connection) {
         if std::mem::replace(&mut self.rescued, true) {

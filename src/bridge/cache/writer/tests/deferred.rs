@@ -27,7 +27,7 @@ impl World {
     /// Two bridges whose links are up.
     fn new(commit_after: Duration, limits: Limits, ring: usize) -> Self {
         let full = Arc::new(AtomicBool::new(false));
-        let mut cache = Fragile { cache: Memory::default(), full: full.clone() };
+        let mut cache = Fragile { cache: Memory::default(), full: full.clone(), sessions: Arc::default() };
         assert_eq!(["one", "two"].map(|name| cache.bridge(name).unwrap().0), [ONE, TWO]);
         let rings = [ONE, TWO].map(|_| SharedRing::new(Ring::new(ring, 1 << 20, [])));
         for ring in &rings {
