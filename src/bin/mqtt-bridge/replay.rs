@@ -55,6 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     spec::replace_images(&mut plan, &arguments.images)?;
     let options = Options { own: std::env::current_exe()?, out: arguments.out.clone() };
+    runner::settle_in(&plan)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(runner::run(&plan, &options))?;
     let ledgers: Vec<_> = outcome.subjects.into_iter().map(|subject| (subject.name, subject.ledger)).collect();

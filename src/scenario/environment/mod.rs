@@ -1,13 +1,19 @@
 //! Where a run takes place: what an environment is to the runner, whatever it is made of.
+#[cfg(target_os = "linux")]
+mod disk;
 pub mod docker;
 mod launch;
 pub mod local;
 mod log;
+#[cfg(target_os = "linux")]
+pub mod netns;
 pub(crate) mod ports;
 mod process;
 mod programs;
 pub(crate) mod proxy;
 mod remote;
+#[cfg(test)]
+mod suite;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -66,6 +72,10 @@ pub enum EnvironmentError {
     /// The Docker engine, or something on it.
     #[error(transparent)]
     Docker(#[from] docker::DockerError),
+    /// Network namespaces could not be had or changed.
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    Netns(#[from] netns::NetnsError),
     /// A program could not be started.
     #[error("{what} cannot be started ({}): {source}", .program.display())]
     Start {

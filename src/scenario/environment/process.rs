@@ -93,17 +93,8 @@ impl Process {
         }
     }
 
-    /// SIGSTOP: it stands still, and its kernel goes on.
-    pub(super) fn suspend(&self) {
-        self.signal(libc::SIGSTOP);
-    }
-
-    /// SIGCONT.
-    pub(super) fn resume(&self) {
-        self.signal(libc::SIGCONT);
-    }
-
-    fn signal(&self, signal: libc::c_int) {
+    /// Sends a signal that need not end it.
+    pub(super) fn signal(&self, signal: libc::c_int) {
         // An error means that it has ended already.
         let _ = self.signals.send(signal);
     }

@@ -5,6 +5,8 @@ use tokio::time::timeout;
 
 use super::super::environment::docker::Docker;
 use super::super::environment::local::Local;
+#[cfg(target_os = "linux")]
+use super::super::environment::netns::Netns;
 use super::super::environment::{Environment, approximations};
 use super::super::plan::{EnvironmentKind, Plan};
 use super::{Options, RunError};
@@ -15,6 +17,8 @@ const DECISION: Duration = Duration::from_secs(5);
 /// An environment that answers.
 pub(super) enum Chosen {
     Local(Local),
+    #[cfg(target_os = "linux")]
+    Netns(Netns),
     Docker(Box<Docker>),
 }
 
@@ -30,7 +34,10 @@ pub(super) async fn choose(plan: &Plan, options: &Options) -> Result<(Chosen, Op
             let docker = Docker::connect(options.own.clone(), plan).await;
             (Chosen::Docker(Box::new(docker.map_err(super::EnvironmentError::from)?)), None)
         }
-        EnvironmentKind::Netns => return Err(RunError::NotYet("netns")),
+        #[cfg(target_os = "linux")]
+        EnvironmentKind::Netns => (Chosen::Netns(Netns::new(options.own.clone())), None),
+        #[cfg(not(target_os = "linux"))]
+        EnvironmentKind::Netns => return Err(RunError::NotHere("netns")),
         EnvironmentKind::Auto => {
             let asked = timeout(DECISION, docker(plan, options)).await;
             let late =

@@ -14,11 +14,13 @@ use tokio::sync::watch;
 use self::choice::Chosen;
 pub use self::folder::RunFolder;
 use self::progress::Progress;
+#[cfg(target_os = "linux")]
+use super::environment::netns;
 use super::environment::{Environment, EnvironmentError, Request, World, approximations};
 use super::examiner::Examiner;
 use super::history::Event;
 use super::ledger::Ledger;
-use super::plan::{Plan, SubjectPlan};
+use super::plan::{EnvironmentKind, Plan, SubjectPlan};
 use super::recorder::{RecorderError, Recording};
 use super::stop;
 use super::subject::SubjectError;
@@ -59,9 +61,9 @@ pub struct SubjectRun {
 /// Why a plan could not be run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// An environment that this version does not have.
-    #[error("the environment {0} is not in this version: use --environment local")]
-    NotYet(&'static str),
+    /// An environment that only Linux has.
+    #[error("the environment {0} needs Linux: use --environment docker or local")]
+    NotHere(&'static str),
     /// The environment is at fault.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
@@ -88,7 +90,7 @@ impl RunError {
     /// The exit code of the command line: 2 where what was asked for is wrong, 4 where the environment is at fault.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotYet(_)
+            Self::NotHere(_)
             | Self::NotEmpty { .. }
             | Self::Environment(EnvironmentError::Unsupported { .. } | EnvironmentError::Subject(_)) => 2,
             Self::Environment(_) | Self::Recorder(_) | Self::File { .. } => 4,
@@ -102,6 +104,21 @@ impl From<SubjectError> for RunError {
     }
 }
 
+/// Moves this process to where a plan can be run, where that is not where it is: into a user namespace, for network
+/// namespaces without root. To be called while it has one thread.
+///
+/// # Errors
+/// [`RunError::Environment`] where the kernel does not allow that.
+pub fn settle_in(plan: &Plan) -> Result<(), RunError> {
+    #[cfg(target_os = "linux")]
+    if plan.environment == EnvironmentKind::Netns {
+        netns::enter().map_err(EnvironmentError::from)?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = plan;
+    Ok(())
+}
+
 /// Runs a plan: every subject in turn. Ctrl-C heals and stops everything, and what happened so far comes back.
 ///
 /// # Errors
@@ -110,6 +127,8 @@ pub async fn run(plan: &Plan, options: &Options) -> Result<Outcome, RunError> {
     let (chosen, because) = choice::choose(plan, options).await?;
     match chosen {
         Chosen::Local(local) => run_in(&local, because, plan, options).await,
+        #[cfg(target_os = "linux")]
+        Chosen::Netns(netns) => run_in(&netns, because, plan, options).await,
         Chosen::Docker(docker) => run_in(&*docker, because, plan, options).await,
     }
 }

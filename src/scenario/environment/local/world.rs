@@ -42,7 +42,7 @@ impl LocalWorld {
         remote::write_files(&configuration, &work)?;
         let launch = Launch::new(Role::Subject, &subject.name, (program, configuration.arguments), folder, recorder)?;
         let remote_address = free_port()?;
-        let chosen = remote::choose(plan.remote_broker, own, remote_address, &folder.join("remote")).await?;
+        let chosen = remote::choose(plan, own, remote_address, &folder.join("remote")).await?;
         let what_runs = (chosen.program, chosen.arguments);
         let remote_launch = Launch::new(Role::Remote, "the remote", what_runs, folder, recorder)?;
         let remote = remote_launch.start()?;
@@ -68,6 +68,12 @@ impl LocalWorld {
             Some(proxy) => Ok(proxy.set(link).await?),
             None => Ok(()),
         }
+    }
+
+    /// Where the subject finds the link.
+    #[cfg(test)]
+    pub(super) fn door(&self) -> SocketAddr {
+        self.proxy_address
     }
 
     /// A fault that does not look as it should makes the run worth little.
