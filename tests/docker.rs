@@ -58,7 +58,7 @@ impl Replay {
         let out = tempfile::tempdir().unwrap();
         let mut command = bridge();
         command.arg("replay").arg(scenario).args(["--environment", "docker", "--format", "json"]);
-        command.args(["--image", &format!("remote={IMAGE}"), "--image", &format!("mosquitto={IMAGE}")]);
+        command.args(["--image", &format!("remote={IMAGE}")]);
         Self { child: command.args(more).arg("--out").arg(out.path()).spawn().unwrap(), out, scenario: None }
     }
 
@@ -342,7 +342,7 @@ timeline:
   - { at: 1s, do: restart }
 settle: 20s
 ";
-    let ended = Replay::text(text, &[]).end();
+    let ended = Replay::text(text, &["--image", &format!("mosquitto={IMAGE}")]).end();
     let report = ended.report();
     assert_eq!(report["subjects"][0]["name"], "mosquitto", "{}", ended.stderr());
     assert_eq!(report["subjects"][0]["doubts"], serde_json::json!([]));

@@ -17,6 +17,8 @@ const DECISION: Duration = Duration::from_secs(5);
 /// An environment that answers.
 pub(super) enum Chosen {
     Local(Local),
+    #[cfg(target_os = "linux")]
+    Netns(Netns),
     Docker(Box<Docker>),
     #[cfg(target_os = "linux")]
     Netns(Netns),

@@ -129,9 +129,9 @@ pub async fn run(plan: &Plan, options: &Options) -> Result<Outcome, RunError> {
     let (chosen, because) = choice::choose(plan, options).await?;
     match chosen {
         Chosen::Local(local) => run_in(&local, because, plan, options).await,
-        Chosen::Docker(docker) => run_in(&*docker, because, plan, options).await,
         #[cfg(target_os = "linux")]
         Chosen::Netns(netns) => run_in(&netns, because, plan, options).await,
+        Chosen::Docker(docker) => run_in(&*docker, because, plan, options).await,
     }
 }
 
