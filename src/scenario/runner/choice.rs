@@ -20,8 +20,6 @@ pub(super) enum Chosen {
     #[cfg(target_os = "linux")]
     Netns(Netns),
     Docker(Box<Docker>),
-    #[cfg(target_os = "linux")]
-    Netns(Netns),
 }
 
 /// The environment, and why that one where the plan leaves it open. One that is named is never replaced by another.
