@@ -246,7 +246,6 @@ mod laboratory {
         assert_eq!(code, INVALID);
         assert!(text.contains("did you mean mosquitto"), "{text}");
         assert_eq!(said(&["replay", scenario, "--environment", "mars"]).0, INVALID);
-        assert_eq!(said(&["replay", scenario, "--environment", "docker"]).0, INVALID);
         assert_eq!(said(&["report", "no-such-folder"]).0, INVALID);
     }
 

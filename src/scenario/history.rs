@@ -45,6 +45,15 @@ pub enum Event {
         remote: String,
         /// What in this environment is not quite what the scenario asks for.
         approximated: Vec<String>,
+        /// What of the scenario's `bridge:` the subject has no word for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unexpressed: Vec<String>,
+        /// Why this environment, where the scenario left it open.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<String>,
+        /// What exactly was run, by whose it is (`remote`, `subject`, `engine`): names and digests of images, versions.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        artifacts: BTreeMap<String, String>,
     },
     /// A PUBLISH was written to the publisher's socket; `again` where it was written before (DUP).
     Sent {
@@ -154,6 +163,15 @@ pub enum Event {
         /// Name (with labels) and value.
         values: BTreeMap<String, f64>,
     },
+    /// What a container of the subject or of the remote uses, about once a second while it runs (`docker` only).
+    Usage {
+        /// Which.
+        role: Role,
+        /// Memory in bytes, without what the kernel could take back at any time; as `docker stats` has it.
+        memory_bytes: u64,
+        /// CPU time in microseconds since the container was started.
+        cpu_us: u64,
+    },
     /// A line that the subject or the remote logged.
     Log {
         /// Who.
@@ -183,6 +201,8 @@ pub enum Role {
     Subject,
     /// The remote broker.
     Remote,
+    /// A helper of the laboratory's own, such as the one that looks at the link.
+    Helper,
 }
 
 fn is_false(value: &bool) -> bool {

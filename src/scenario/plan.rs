@@ -24,11 +24,15 @@ pub struct Plan {
     pub directory: PathBuf,
     /// Where it shall run, as asked for.
     pub environment: EnvironmentKind,
-    /// Image of the remote broker, for environments with images.
-    pub remote_image: Option<String>,
+    /// The remote broker as a container, for environments with images.
+    #[serde(default)]
+    pub remote: RemotePlan,
     /// The remote broker, for the environment `local`; `None`: mosquitto where it is installed, else the built-in one.
     #[serde(default)]
     pub remote_broker: Option<RemoteBroker>,
+    /// The Receive Maximum that the remote grants; `None`: as many as the protocol allows.
+    #[serde(default)]
+    pub remote_receive_maximum: Option<u16>,
     /// The bridges under test, in the order they are tried.
     pub subjects: Vec<SubjectPlan>,
     /// What is published; the index in this list is the load's identity in payloads and in the history.
@@ -55,6 +59,63 @@ pub enum RemoteBroker {
     Mosquitto,
     /// Our own program as a small broker.
     BuiltIn,
+}
+
+/// The remote broker as a container. Its preset, from its image's name where none is given, says what is needed to run
+/// it; what stands here comes on top of that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemotePlan {
+    /// Its image; `None`: EMQX, as in the original report.
+    pub image: Option<String>,
+    /// A file that `docker save` wrote, to be loaded instead of pulling.
+    pub image_archive: Option<PathBuf>,
+    /// How such a broker is run; `None`: from the image's name.
+    pub preset: Option<RemotePreset>,
+    /// Environment variables.
+    pub env: std::collections::BTreeMap<String, String>,
+    /// Its command line, behind the image's entry point; `None`: the preset's, or the image's own.
+    pub command: Option<Vec<String>>,
+    /// Files: where in the container, and the file that it is a copy of.
+    pub files: std::collections::BTreeMap<String, PathBuf>,
+    /// Where it listens for MQTT.
+    pub port: u16,
+    /// Names that bridges find it by, besides `emqx`.
+    pub names: Vec<String>,
+    /// How long it may take until it answers CONNECT.
+    #[serde(with = "micros")]
+    pub ready_within: Duration,
+}
+
+impl Default for RemotePlan {
+    fn default() -> Self {
+        Self {
+            image: None,
+            image_archive: None,
+            preset: None,
+            env: Default::default(),
+            command: None,
+            files: Default::default(),
+            port: 1883,
+            names: Vec::new(),
+            ready_within: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Brokers that the laboratory knows how to run as a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RemotePreset {
+    /// EMQX 5.
+    Emqx,
+    /// mosquitto 2.
+    Mosquitto,
+    /// NanoMQ from 0.19 on.
+    Nanomq,
+    /// rumqttd 0.20.
+    Rumqttd,
+    /// Any other: nothing but what the scenario says.
+    None,
 }
 
 /// Where a plan runs.
@@ -134,6 +195,26 @@ pub struct BridgeSettings {
     /// Session Expiry Interval of the bridge's session at the remote; whole seconds.
     #[serde(with = "micros")]
     pub session_expiry: Duration,
+    /// How many messages it keeps for the remote at most; `None`: as many as come.
+    #[serde(default)]
+    pub max_messages: Option<u64>,
+    /// What it does with those beyond; `None`: what is its way.
+    #[serde(default)]
+    pub when_full: Option<WhenFull>,
+}
+
+/// What a bridge does with messages beyond its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// The publisher is told.
+    Reject,
+    /// The oldest are evicted.
+    DropOldest,
+    /// What comes is dropped.
+    DropNewest,
+    /// The publisher waits.
+    Block,
 }
 
 /// Short waits, so that a heal is noticed soon.
@@ -148,6 +229,8 @@ impl Default for BridgeSettings {
             reconnect_max: Duration::from_secs(1),
             window: 100,
             session_expiry: Duration::from_secs(7 * 86_400),
+            max_messages: None,
+            when_full: None,
         }
     }
 }
@@ -196,10 +279,19 @@ pub enum Via {
 pub struct Expectation {
     /// Acknowledged messages that may be lost.
     pub lost: Option<u64>,
+    /// So many more may be lost as the subject itself has counted as dropped, and they are the oldest of what waited.
+    #[serde(default)]
+    pub lost_if_evicted: bool,
+    /// Every refusal that a publisher has seen is one that the subject has counted, and what was refused does not arrive.
+    #[serde(default)]
+    pub refused_as_counted: bool,
     /// Duplicates allowed at effective QoS 1.
     pub duplicated_qos1: Option<u64>,
     /// Duplicates allowed at effective QoS 2.
     pub duplicated_qos2: Option<u64>,
+    /// So many more are allowed at QoS 2 as the subject itself has counted as ambiguous.
+    #[serde(default)]
+    pub duplicated_qos2_if_ambiguous: bool,
     /// Messages that may arrive below the highest sequence already received of their load.
     pub out_of_order: Option<u64>,
     /// How long after the last heal the backlog may take.

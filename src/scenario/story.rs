@@ -43,6 +43,9 @@ impl Story {
             environment: "local".into(),
             remote: "mosquitto 2.0.11".into(),
             approximated: vec![],
+            unexpressed: vec![],
+            because: None,
+            artifacts: Default::default(),
         };
         let mut history = vec![at(0, run)];
         for side in [Side::Remote, Side::Bridge] {

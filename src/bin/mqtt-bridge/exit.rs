@@ -4,6 +4,8 @@ use std::process::ExitCode;
 use mqtt_bridge::bridge::cache::CacheError;
 use mqtt_bridge::bridge::supervisor::StartError;
 #[cfg(feature = "lab")]
+use mqtt_bridge::scenario::environment::docker::DockerError;
+#[cfg(feature = "lab")]
 use mqtt_bridge::scenario::runner::RunError;
 
 /// What was given is at fault.
@@ -31,8 +33,16 @@ fn of(error: &anyhow::Error) -> u8 {
         return ENVIRONMENT;
     }
     #[cfg(feature = "lab")]
+    if error.is::<mqtt_bridge::scenario::environment::ProxyError>() {
+        return ENVIRONMENT;
+    }
+    #[cfg(feature = "lab")]
     if let Some(error) = error.downcast_ref::<RunError>() {
         return error.exit_code();
+    }
+    #[cfg(feature = "lab")]
+    if error.is::<DockerError>() {
+        return ENVIRONMENT;
     }
     INVALID
 }

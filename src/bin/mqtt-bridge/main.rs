@@ -1,7 +1,13 @@
 //! `mqtt-bridge`: the bridge, and the laboratory that proves it.
 mod cache;
 mod check;
+#[cfg(feature = "lab")]
+mod clean;
 mod exit;
+#[cfg(feature = "lab")]
+mod fault_proxy;
+#[cfg(feature = "lab")]
+mod probe;
 #[cfg(feature = "lab")]
 mod replay;
 #[cfg(feature = "lab")]
@@ -33,6 +39,13 @@ enum Command {
     Report(report::Arguments),
     #[cfg(feature = "lab")]
     Scenarios(scenarios::Arguments),
+    #[cfg(feature = "lab")]
+    Clean(clean::Arguments),
+    #[cfg(feature = "lab")]
+    Probe(probe::Arguments),
+    #[cfg(feature = "lab")]
+    #[command(hide = true)]
+    FaultProxy(fault_proxy::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -46,5 +59,11 @@ fn main() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Scenarios(_) => scenarios::run(),
+        #[cfg(feature = "lab")]
+        Command::Clean(arguments) => clean::run(&arguments),
+        #[cfg(feature = "lab")]
+        Command::Probe(arguments) => probe::run(&arguments),
+        #[cfg(feature = "lab")]
+        Command::FaultProxy(arguments) => fault_proxy::run(&arguments),
     })
 }

@@ -11,6 +11,7 @@ mod failing;
 mod lines;
 mod outlet;
 mod read;
+mod relief;
 mod request;
 mod settle;
 #[cfg(test)]
@@ -58,7 +59,8 @@ pub struct Writer<C> {
     counters: Shared,
     clock: Clock,
     next: Seq,
-    failing: bool,
+    /// The disk fails: with what stores are refused that it has held up for too long.
+    failing: Option<ReasonCode>,
     /// Found to be corrupted: what is written there now cannot be relied on, so nothing is acknowledged any more.
     broken: Option<String>,
     /// Came while the disk failed: at most one page of each bridge.
@@ -95,7 +97,7 @@ impl<C: Cache + 'static> Writer<C> {
             counters,
             clock,
             next: Seq(latest.0 + 1),
-            failing: false,
+            failing: None,
             broken: None,
             postponed: Vec::new(),
             blocked: Blocked::default(),
@@ -171,7 +173,11 @@ impl<C: Cache + 'static> Writer<C> {
     /// anything any more. While the cache fails it is tried meanwhile: a publisher that was refused may never come
     /// back, and then nothing else would show that the disk has room again.
     fn receive(&mut self, requests: &mut Vec<Request>) -> bool {
-        while self.failing && self.requests.is_empty() && !self.requests.is_closed() && !self.is_commit_overdue() {
+        while self.failing.is_some()
+            && self.requests.is_empty()
+            && !self.requests.is_closed()
+            && !self.is_commit_overdue()
+        {
             std::thread::sleep(RETRY);
             self.probe();
         }

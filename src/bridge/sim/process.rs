@@ -37,6 +37,8 @@ pub(super) struct Leg {
     pub(super) forwarder: Forwarder,
     pub(super) ring: SharedRing,
     pub(super) line: Line,
+    /// The link was up at the last look.
+    pub(super) up: bool,
     pub(super) connecting: Option<Time>,
     pub(super) connection: Option<Connection>,
     pub(super) delivering: VecDeque<(Time, Ticket)>,
@@ -134,6 +136,7 @@ impl Process {
                 forwarder: Forwarder::new(settings, restored, clock.at(now)),
                 ring,
                 line: Line::default(),
+                up: false,
                 connecting: None,
                 connection: None,
                 delivering: VecDeque::new(),
@@ -142,7 +145,7 @@ impl Process {
         let ages = plan.remotes.iter().any(|remote| remote.limits.max_age.is_some());
         Self {
             clock,
-            writer: Stepped::new(disk, outlets, counters.clone(), clock.at(now)),
+            writer: Stepped::new(disk, outlets, counters.clone(), plan.commit_after, clock.at(now)),
             counters,
             requests: VecDeque::new(),
             commit_at: now,

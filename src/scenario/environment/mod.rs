@@ -1,13 +1,25 @@
 //! Where a run takes place: what an environment is to the runner, whatever it is made of.
+mod disk;
+pub mod docker;
+mod launch;
 pub mod local;
+mod log;
+#[cfg(target_os = "linux")]
+pub mod netns;
 pub(crate) mod ports;
+mod process;
+mod programs;
 pub(crate) mod proxy;
+mod remote;
+#[cfg(test)]
+mod suite;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub use self::proxy::ProxyError;
+pub use self::proxy::{ProxyError, serve as fault_proxy};
 use super::examiner::Examiner;
 use super::plan::{Fault, FaultKind, Plan, Side, SubjectPlan};
 use super::recorder::Recorder;
@@ -56,6 +68,13 @@ pub enum EnvironmentError {
     /// The fault proxy could not listen.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// The Docker engine, or something on it.
+    #[error(transparent)]
+    Docker(#[from] docker::DockerError),
+    /// Network namespaces could not be had or changed.
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    Netns(#[from] netns::NetnsError),
     /// A program could not be started.
     #[error("{what} cannot be started ({}): {source}", .program.display())]
     Start {
@@ -89,6 +108,14 @@ pub enum EnvironmentError {
         why: String,
         /// Where the logs are.
         logs: PathBuf,
+    },
+    /// A disk of the subject's own could not be had, filled or emptied.
+    #[error("{}: the disk of the bridge's own: {source}", .path.display())]
+    Disk {
+        /// Where it is mounted.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
     },
     /// The subject cannot be configured for this plan.
     #[error(transparent)]
@@ -134,6 +161,19 @@ pub(crate) trait Environment {
     /// [`EnvironmentError::Subject`] or [`EnvironmentError::ProgramMissing`].
     fn check(&self, plan: &Plan, subject: &SubjectPlan) -> Result<(), EnvironmentError>;
 
+    /// Fetches what all subjects of a plan need (images), before anything is started.
+    ///
+    /// # Errors
+    /// [`EnvironmentError`] with what to do about what cannot be had.
+    fn gather(&self, _plan: &Plan) -> impl Future<Output = Result<(), EnvironmentError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Removes what was fetched or made for all subjects and is of no use to anybody afterwards.
+    fn finish(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// Makes a fresh world with a running remote; the subject is not started and the link not open.
     ///
     /// # Errors
@@ -148,6 +188,11 @@ pub(crate) trait World {
 
     /// What the subject says of its version.
     fn subject_version(&self) -> String;
+
+    /// What exactly is run, by whose it is: names and digests of images, versions.
+    fn artifacts(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
 
     /// Where the remote is reached on a way that no fault touches.
     fn remote(&self) -> SocketAddr;

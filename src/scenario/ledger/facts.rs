@@ -12,6 +12,8 @@ pub struct Facts {
     pub run: Option<Run>,
     /// The faults that were done, each with its own moments, in order of the plan.
     pub faults: Vec<Done>,
+    /// How often the subject was started: its counters begin anew each time.
+    pub subject_starts: u32,
     /// Processes that ended though nobody wanted them to.
     pub ended: Vec<Ended>,
     /// Whether there ever was a receiver with its SUBACK, at the remote and at the bridge.
@@ -57,6 +59,12 @@ pub struct Run {
     pub remote: String,
     /// What in this environment is not quite what the scenario asks for.
     pub approximated: Vec<String>,
+    /// What of the scenario's `bridge:` the subject has no word for.
+    pub unexpressed: Vec<String>,
+    /// Why that environment, where the scenario left it open.
+    pub because: Option<String>,
+    /// What exactly was run, by whose it is.
+    pub artifacts: std::collections::BTreeMap<String, String>,
 }
 
 /// A fault as it was done; `fault.end` is the end of the history where it was never healed.

@@ -14,7 +14,7 @@ pub use facts::{Done, Ended, Facts, Gone, Run, Settled};
 pub use row::Row;
 
 use super::counters;
-use super::history::{Event, Record};
+use super::history::{Event, Record, Role};
 use super::plan::{Fault, Parameters, Plan, Side};
 
 /// A history, folded.
@@ -95,13 +95,18 @@ impl Ledger {
             }
             Event::Received { load, seq } => self.received(record.t, *load, *seq),
             Event::Unexpected { topic, of, why } => self.unexpected(at, topic, *of, why),
-            Event::Run { subject, version, environment, remote, approximated, .. } => {
+            Event::Run {
+                subject, version, environment, remote, approximated, unexpressed, because, artifacts, ..
+            } => {
                 self.facts.run = Some(Run {
                     subject: subject.clone(),
                     version: version.clone(),
                     environment: environment.clone(),
                     remote: remote.clone(),
                     approximated: approximated.clone(),
+                    unexpressed: unexpressed.clone(),
+                    because: because.clone(),
+                    artifacts: artifacts.clone(),
                 });
             }
             Event::FaultOn { fault, kind, on } => {
@@ -117,6 +122,7 @@ impl Ledger {
                 }
                 self.measure_backlog();
             }
+            Event::ProcessStarted { role: Role::Subject, .. } => self.facts.subject_starts += 1,
             Event::ProcessEnded { role, status, wanted: false } if !self.over() => {
                 self.facts.ended.push(Ended { at, role: *role, status: status.clone() });
             }
@@ -142,7 +148,8 @@ impl Ledger {
             | Event::ReceiverDisconnected { .. }
             | Event::ProcessStarted { .. }
             | Event::PublisherConnected { .. }
-            | Event::Log { .. } => {}
+            | Event::Log { .. }
+            | Event::Usage { .. } => {}
         }
         let last = self.facts.last;
         self.facts.faults.iter_mut().filter(|done| !done.healed).for_each(|done| done.fault.end = last);

@@ -40,6 +40,9 @@ mod tests {
         let story = story.and(at(9, counters)).and(at(9, Event::Doubt { why: "why".into() }));
         let mut report = verdict::report(&plan(scenario), &[("mqtt-bridge".to_owned(), story.ledger())]);
         report.approximated.push("how".into());
+        report.because = Some("why".into());
+        report.subjects[0].unexpressed.push("what".into());
+        report.subjects[0].artifacts.insert("remote".into(), "image".into());
         let word = String::new;
         let finding =
             Finding { rule: word(), title: word(), evidence: vec![word()], advice: word(), reference: word() };
@@ -51,10 +54,12 @@ mod tests {
         insta::assert_snapshot!(lines.join("\n"), @r#"
 .about: string
 .approximated[]: string
+.because: string
 .environment: string
 .remote: string
 .scenario: string
 .seed: number
+.subjects[].artifacts.remote: string
 .subjects[].checks[].expected: string
 .subjects[].checks[].name: string
 .subjects[].checks[].observed: string
@@ -104,6 +109,7 @@ mod tests {
 .subjects[].topics[].received: number
 .subjects[].topics[].recovered: number
 .subjects[].topics[].refused: number
+.subjects[].topics[].refused_and_received: number
 .subjects[].topics[].sent: number
 .subjects[].topics[].topic: string
 .subjects[].topics[].unacknowledged: number
@@ -119,9 +125,11 @@ mod tests {
 .subjects[].totals.received: number
 .subjects[].totals.recovered: number
 .subjects[].totals.refused: number
+.subjects[].totals.refused_and_received: number
 .subjects[].totals.sent: number
 .subjects[].totals.unacknowledged: number
 .subjects[].totals.unexpected: number
+.subjects[].unexpressed[]: string
 .subjects[].verdict: string
 .subjects[].version: string
 .verdict: string

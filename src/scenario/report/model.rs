@@ -16,6 +16,9 @@ pub struct Report {
     pub about: String,
     /// The environment that was taken.
     pub environment: String,
+    /// Why that one, where the scenario left it open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
     /// What in this environment is not quite what the scenario asks for.
     pub approximated: Vec<String>,
     /// The remote broker and its version.
@@ -47,6 +50,11 @@ pub struct SubjectReport {
     pub name: String,
     /// What it says of its version.
     pub version: String,
+    /// What exactly was run, by whose it is (`remote`, `subject`, `engine`): names and digests of images, versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub artifacts: BTreeMap<String, String>,
+    /// What of the scenario's `bridge:` it has no word for.
+    pub unexpressed: Vec<String>,
     /// Its verdict.
     pub verdict: Verdict,
     /// The verdict's reason in one line that needs no legend.
@@ -95,6 +103,9 @@ pub struct Totals {
     pub acknowledged: u64,
     /// Answered with a failure code: promised to nobody.
     pub refused: u64,
+    /// Those of them that arrived all the same.
+    #[serde(default)]
+    pub refused_and_received: u64,
     /// Whole copies that arrived.
     pub received: u64,
     /// Received at least once, in time.
@@ -268,6 +279,7 @@ impl AddAssign for Totals {
         self.sent += other.sent;
         self.acknowledged += other.acknowledged;
         self.refused += other.refused;
+        self.refused_and_received += other.refused_and_received;
         self.received += other.received;
         self.delivered += other.delivered;
         self.lost += other.lost;

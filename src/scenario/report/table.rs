@@ -46,6 +46,9 @@ impl Paint {
             *first = first.replacen(&report.scenario, &self.bold(&report.scenario), 1);
         }
         lines.extend(wrap(&report.about, self.width, ""));
+        if let Some(because) = &report.because {
+            lines.extend(wrap(&format!("{}, because: {because}", report.environment), self.width, INDENT));
+        }
         for approximated in &report.approximated {
             lines.extend(wrap(&format!("approximated: {approximated}"), self.width, INDENT));
         }
@@ -56,6 +59,9 @@ impl Paint {
         let rule =
             "─".repeat(self.width.saturating_sub(subject.name.chars().count() + subject.version.chars().count() + 2));
         let mut lines = vec![format!("{} {} {rule}", self.bold(&subject.name), subject.version)];
+        for unexpressed in &subject.unexpressed {
+            lines.extend(wrap(&format!("not said to it: {unexpressed}"), self.width, INDENT));
+        }
         lines.extend(self.messages(subject));
         lines.extend(self.lost(subject));
         let recovery = recovery(subject).map(|recovery| wrap(&recovery, self.width, INDENT));

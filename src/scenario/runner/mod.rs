@@ -1,5 +1,6 @@
 //! The runner: takes each subject of a plan through the same story, each in a fresh world, and brings back its ledger.
 mod agenda;
+mod choice;
 mod folder;
 mod interrupt;
 mod progress;
@@ -10,17 +11,21 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
 
+use self::choice::Chosen;
 pub use self::folder::RunFolder;
 use self::progress::Progress;
-use super::environment::local::Local;
+#[cfg(target_os = "linux")]
+use super::environment::netns;
 use super::environment::{Environment, EnvironmentError, Request, World, approximations};
 use super::examiner::Examiner;
 use super::history::Event;
 use super::ledger::Ledger;
-use super::plan::{EnvironmentKind, Plan, SubjectPlan};
+#[cfg(target_os = "linux")]
+use super::plan::EnvironmentKind;
+use super::plan::{Plan, SubjectPlan};
 use super::recorder::{RecorderError, Recording};
 use super::stop;
-use super::subject::SubjectError;
+use super::subject::{self, SubjectError};
 
 /// How a plan is to be run.
 #[derive(Debug, Clone)]
@@ -37,7 +42,7 @@ pub struct Outcome {
     /// The environment that was taken.
     pub environment: &'static str,
     /// Why that one, where the scenario left it open.
-    pub because: Option<&'static str>,
+    pub because: Option<String>,
     /// The subjects that were tried, in order.
     pub subjects: Vec<SubjectRun>,
     /// The user ended the run; subjects may be missing.
@@ -58,9 +63,9 @@ pub struct SubjectRun {
 /// Why a plan could not be run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// An environment that this version does not have.
-    #[error("the environment {0} is not in this version: use --environment local")]
-    NotYet(&'static str),
+    /// An environment that only Linux has.
+    #[error("the environment {0} needs Linux: use --environment docker or local")]
+    NotHere(&'static str),
     /// The environment is at fault.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
@@ -87,7 +92,7 @@ impl RunError {
     /// The exit code of the command line: 2 where what was asked for is wrong, 4 where the environment is at fault.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotYet(_)
+            Self::NotHere(_)
             | Self::NotEmpty { .. }
             | Self::Environment(EnvironmentError::Unsupported { .. } | EnvironmentError::Subject(_)) => 2,
             Self::Environment(_) | Self::Recorder(_) | Self::File { .. } => 4,
@@ -101,82 +106,128 @@ impl From<SubjectError> for RunError {
     }
 }
 
+/// Moves this process to where a plan can be run, where that is not where it is: into a user namespace, for network
+/// namespaces without root. To be called while it has one thread.
+///
+/// # Errors
+/// [`RunError::Environment`] where the kernel does not allow that.
+pub fn settle_in(plan: &Plan) -> Result<(), RunError> {
+    #[cfg(target_os = "linux")]
+    if plan.environment == EnvironmentKind::Netns {
+        netns::enter().map_err(EnvironmentError::from)?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = plan;
+    Ok(())
+}
+
 /// Runs a plan: every subject in turn. Ctrl-C heals and stops everything, and what happened so far comes back.
 ///
 /// # Errors
 /// [`RunError`]; nothing is left running, and the run folder is kept where it has logs that tell why.
 pub async fn run(plan: &Plan, options: &Options) -> Result<Outcome, RunError> {
-    let (local, because) = match plan.environment {
-        EnvironmentKind::Local => (Local::new(options.own.clone()), None),
-        EnvironmentKind::Auto => (Local::new(options.own.clone()), Some("it is the only one in this version")),
-        EnvironmentKind::Netns => return Err(RunError::NotYet("netns")),
-        EnvironmentKind::Docker => return Err(RunError::NotYet("docker")),
-    };
-    run_in(&local, because, plan, options).await
+    let (chosen, because) = choice::choose(plan, options).await?;
+    match chosen {
+        Chosen::Local(local) => run_in(&local, because, plan, options).await,
+        #[cfg(target_os = "linux")]
+        Chosen::Netns(netns) => run_in(&netns, because, plan, options).await,
+        Chosen::Docker(docker) => run_in(&*docker, because, plan, options).await,
+    }
 }
 
 async fn run_in<E: Environment + Sync>(
     environment: &E,
-    because: Option<&'static str>,
+    because: Option<String>,
     plan: &Plan,
     options: &Options,
 ) -> Result<Outcome, RunError> {
+    if let Some(because) = &because {
+        eprintln!("environment {}: {because}", environment.name());
+    }
     let approximated = approximations(environment, plan)?;
     for subject in &plan.subjects {
         environment.check(plan, subject)?;
     }
-    let mut folder = RunFolder::create(options.out.as_deref(), plan)?;
-    let interrupted = interrupt::listen();
-    let mut subjects = Vec::new();
-    for subject in &plan.subjects {
-        if *interrupted.borrow() {
-            break;
-        }
-        let place = folder.subject(&subject.name)?;
-        let ledger = run_subject(environment, plan, subject, &place, &approximated, interrupted.clone()).await;
-        if ledger.is_err() {
-            folder.keep();
-        }
-        subjects.push(SubjectRun { name: subject.name.clone(), ledger: ledger? });
+    let run = Run { plan, approximated, because, interrupted: interrupt::listen() };
+    let mut outcome = run.gathered(environment, options).await;
+    environment.finish().await;
+    if let Ok(outcome) = &mut outcome {
+        outcome.interrupted = *run.interrupted.borrow();
     }
-    let interrupted = *interrupted.borrow();
-    Ok(Outcome { environment: environment.name(), because, subjects, interrupted, folder })
+    outcome
 }
 
-async fn run_subject<E: Environment>(
-    environment: &E,
-    plan: &Plan,
-    subject: &SubjectPlan,
-    folder: &Path,
-    approximated: &[String],
-    mut interrupted: watch::Receiver<bool>,
-) -> Result<Ledger, RunError> {
-    let recording = Recording::start(&folder.join("history.jsonl"), Ledger::new(plan))?;
-    let recorder = recording.recorder();
-    let progress = Progress::start(&subject.name, recorder.clone());
-    progress.phase("preparing", None);
-    let run = fastrand::u64(..);
-    let examiner = Examiner::new(run);
-    let request = Request { plan, subject, folder, recorder: &recorder, examiner: &examiner };
-    let mut world = tokio::select! {
-        world = environment.prepare(request) => world?,
-        () = stop::told(&mut interrupted) => {
-            recorder.record(Event::Interrupted);
-            return Ok(recording.finish()?);
+/// A plan that is about to be run, with what is known of it beforehand.
+struct Run<'a> {
+    plan: &'a Plan,
+    approximated: Vec<String>,
+    because: Option<String>,
+    interrupted: watch::Receiver<bool>,
+}
+
+impl Run<'_> {
+    /// Fetches what is needed, and takes every subject through the story.
+    async fn gathered<E: Environment + Sync>(&self, environment: &E, options: &Options) -> Result<Outcome, RunError> {
+        let mut interrupted = self.interrupted.clone();
+        tokio::select! {
+            gathered = environment.gather(self.plan) => gathered?,
+            // Every subject's turn finds out by itself.
+            () = stop::told(&mut interrupted) => {}
         }
-    };
-    recorder.record(Event::Run {
-        run,
-        subject: subject.name.clone(),
-        version: world.subject_version(),
-        environment: environment.name().to_owned(),
-        remote: world.remote_version(),
-        approximated: approximated.to_vec(),
-    });
-    let told =
-        story::Story::new(plan, run, folder, &recorder, &examiner, &progress).tell(&mut world, interrupted).await;
-    // Also of a story that broke off, the history is whole on disk.
-    let ledger = recording.finish()?;
-    told?;
-    Ok(ledger)
+        let mut folder = RunFolder::create(options.out.as_deref(), self.plan)?;
+        let mut subjects = Vec::new();
+        for subject in &self.plan.subjects {
+            if *interrupted.borrow() {
+                break;
+            }
+            let place = folder.subject(&subject.name)?;
+            let ledger = self.subject(environment, subject, &place).await;
+            if ledger.is_err() {
+                folder.keep();
+            }
+            subjects.push(SubjectRun { name: subject.name.clone(), ledger: ledger? });
+        }
+        let because = self.because.clone();
+        Ok(Outcome { environment: environment.name(), because, subjects, interrupted: false, folder })
+    }
+
+    async fn subject<E: Environment>(
+        &self,
+        environment: &E,
+        subject: &SubjectPlan,
+        folder: &Path,
+    ) -> Result<Ledger, RunError> {
+        let (plan, mut interrupted) = (self.plan, self.interrupted.clone());
+        let recording = Recording::start(&folder.join("history.jsonl"), Ledger::new(plan))?;
+        let recorder = recording.recorder();
+        let progress = Progress::start(&subject.name, recorder.clone());
+        progress.phase("preparing", None);
+        let run = fastrand::u64(..);
+        let examiner = Examiner::new(run);
+        let request = Request { plan, subject, folder, recorder: &recorder, examiner: &examiner };
+        let mut world = tokio::select! {
+            world = environment.prepare(request) => world?,
+            () = stop::told(&mut interrupted) => {
+                recorder.record(Event::Interrupted);
+                return Ok(recording.finish()?);
+            }
+        };
+        recorder.record(Event::Run {
+            run,
+            subject: subject.name.clone(),
+            version: world.subject_version(),
+            environment: environment.name().to_owned(),
+            remote: world.remote_version(),
+            approximated: self.approximated.clone(),
+            unexpressed: subject::unexpressed(plan, subject)?,
+            because: self.because.clone(),
+            artifacts: world.artifacts(),
+        });
+        let told =
+            story::Story::new(plan, run, folder, &recorder, &examiner, &progress).tell(&mut world, interrupted).await;
+        // Also of a story that broke off, the history is whole on disk.
+        let ledger = recording.finish()?;
+        told?;
+        Ok(ledger)
+    }
 }

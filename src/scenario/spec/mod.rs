@@ -3,15 +3,18 @@
 //! Everything that can be wrong with a scenario is found here, before anything is started, and said with file, line
 //! and key. Every key that a scenario may have, with what its absence means, is documented at its field in [`typed`].
 mod faults;
+mod images;
 mod meaning;
 mod moments;
 mod publish;
+mod remote;
 mod scalar;
 mod subjects;
 pub mod typed;
 
 use std::path::Path;
 
+pub use self::images::replace as replace_images;
 use super::plan::Plan;
 use crate::bridge::yaml::{Document, YamlError};
 
@@ -29,6 +32,16 @@ pub enum SpecError {
         asked: String,
         /// The names that the scenario lists.
         listed: String,
+    },
+    /// `--image` is not NAME=IMAGE, or names nobody.
+    #[error("--image {asked}: {why}; write NAME=IMAGE, where NAME is `remote` or one of the subjects: {known}")]
+    Image {
+        /// What was asked for.
+        asked: String,
+        /// What is wrong.
+        why: String,
+        /// The subjects' names.
+        known: String,
     },
     /// `--subject` named what cannot be run without more being said.
     #[error("--subject {asked}: this version cannot run it unless the scenario lists it; available are {}", subjects::AVAILABLE.join(", "))]

@@ -4,11 +4,7 @@ use super::template::{Unknown, Values};
 use super::{Configuration, Program, Sites, SubjectError, own_configuration};
 use crate::scenario::plan::{Plan, SubjectPlan};
 
-pub(super) fn configure(
-    plan: &Plan,
-    subject: &SubjectPlan,
-    sites: &Sites<'_>,
-) -> Result<Configuration, SubjectError> {
+pub(super) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -> Result<Configuration, SubjectError> {
     if let Some(key) = subject.settings.keys().next() {
         let why = "a command takes none: write them into its `config` or its `arguments`".to_owned();
         return Err(SubjectError::Setting { name: subject.name.clone(), key: key.clone(), why });
@@ -16,8 +12,11 @@ pub(super) fn configure(
     let mut values = Values::of(sites);
     let mut files = Vec::new();
     if let Some((file, text)) = own_configuration(plan, subject)? {
-        let wrong = |Unknown { line, what }| {
-            SubjectError::Configuration { name: subject.name.clone(), file: file.clone(), line, what }
+        let wrong = |Unknown { line, what }| SubjectError::Configuration {
+            name: subject.name.clone(),
+            file: file.clone(),
+            line,
+            what,
         };
         let text = values.fill(&text).map_err(wrong)?;
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -46,7 +46,8 @@ pub(crate) struct Configuration {
 }
 
 impl Configuration {
-    fn new(program: Program, arguments: Vec<String>, files: Vec<(String, String)>) -> Self {
+    /// Nothing but what has to be run, with its files.
+    pub(crate) fn new(program: Program, arguments: Vec<String>, files: Vec<(String, String)>) -> Self {
         Self {
             program,
             arguments,
@@ -85,6 +86,22 @@ pub enum SubjectError {
     /// A configuration of the user's own for a kind that takes none.
     #[error("the subject {name} takes no `config`: leave it out, and write what differs with `settings`")]
     OwnConfiguration {
+        /// Its name in the plan.
+        name: String,
+    },
+    /// Nothing that an environment with processes could start.
+    #[error(
+        "the subject {name} has an image alone, and this environment starts executables: write `binary:`, or use --environment docker"
+    )]
+    NoExecutable {
+        /// Its name in the plan.
+        name: String,
+    },
+    /// Nothing that an environment with images could start.
+    #[error(
+        "the subject {name} has no image, and this environment starts containers: write `image:`, or use --environment local or netns"
+    )]
+    NoImage {
         /// Its name in the plan.
         name: String,
     },
@@ -150,6 +167,16 @@ pub(crate) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -
         SubjectKind::Nanomq => nanomq::configure(plan, subject, sites),
         SubjectKind::Command => command::configure(plan, subject, sites),
     }
+}
+
+/// What of the scenario's bridge a subject has no word for.
+///
+/// # Errors
+/// As [`configure`].
+pub(crate) fn unexpressed(plan: &Plan, subject: &SubjectPlan) -> Result<Vec<String>, SubjectError> {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let sites = Sites { listen: nowhere, remote: (String::new(), 0), metrics: nowhere, folder: Path::new("") };
+    Ok(configure(plan, subject, &sites)?.unexpressed)
 }
 
 /// The file that the scenario gives, if it gives one, with its text.

@@ -10,11 +10,7 @@ const LEAST_KEEP_ALIVE_SECONDS: u64 = 5;
 
 /// The plan's remote leg in mosquitto's words. What it has no word for (time-outs on connect and acknowledgement) stays
 /// as it is; `max_queued_messages` is lifted, since the default of 1000 is not what is examined.
-pub(super) fn configure(
-    plan: &Plan,
-    subject: &SubjectPlan,
-    sites: &Sites<'_>,
-) -> Result<Configuration, SubjectError> {
+pub(super) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -> Result<Configuration, SubjectError> {
     let (text, unexpressed) = match own_configuration(plan, subject)? {
         Some((_, text)) => {
             let unexpressed = vec!["the scenario's `bridge:`: its own configuration is used as it is".to_owned()];
@@ -79,7 +75,7 @@ fn generated(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -> String {
         line("persistence", "true".into()),
         line("persistence_location", format!("{}/", sites.folder.display())),
         line("autosave_interval", "1".into()),
-        line("max_queued_messages", "0".into()),
+        line("max_queued_messages", bridge.max_messages.unwrap_or(0).to_string()),
         // After a stall 2.0.11 and its peer disagree about who may have 20 messages under way in 3.1.1, which has no
         // Receive Maximum: one closes the connection on the other, again and again ("Unknown error"), and nothing that is
         // queued ever arrives, whatever the remote's own limit is. Without a limit it drains.

@@ -13,11 +13,7 @@ const PID_FILE: &str = "/tmp/nanomq/nanomq.pid";
 
 /// Its own configuration is used as it is, but for the server, the cache's folder, and the length of a queue without
 /// which 0.24.6 crashes.
-pub(super) fn configure(
-    plan: &Plan,
-    subject: &SubjectPlan,
-    sites: &Sites<'_>,
-) -> Result<Configuration, SubjectError> {
+pub(super) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -> Result<Configuration, SubjectError> {
     let server = format!("mqtt-tcp://{}:{}", sites.remote.0, sites.remote.1);
     // With the slash: it appends the file's name to what stands here.
     let cache = format!("{}/", sites.folder.join(CACHE).display());
@@ -133,7 +129,9 @@ fn generated(
     };
     // MQTT 5 ends the session with the connection unless it is told otherwise.
     let session = match bridge.protocol {
-        5 => format!("    conn_properties = {{ session_expiry_interval = \"{}s\" }}\n", bridge.session_expiry.as_secs()),
+        5 => {
+            format!("    conn_properties = {{ session_expiry_interval = {} }}\n", bridge.session_expiry.as_secs())
+        }
         _ => String::new(),
     };
     Ok(format!(

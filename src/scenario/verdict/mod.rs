@@ -4,6 +4,7 @@
 //! are weighed against what they could explain (`doubts`). Together: **fail** where a check failed; else
 //! **inconclusive** where a check could not be concluded or there is a doubt; else **pass**.
 mod checks;
+mod counted;
 mod doubts;
 mod summary;
 mod tally;
@@ -47,6 +48,8 @@ pub fn judge(plan: &Plan, ledger: &Ledger) -> SubjectReport {
     SubjectReport {
         name: run.subject,
         version: run.version,
+        artifacts: run.artifacts,
+        unexpressed: run.unexpressed,
         verdict,
         summary,
         checks,
@@ -73,6 +76,7 @@ pub fn report(plan: &Plan, ledgers: &[(String, Ledger)]) -> Report {
         scenario: plan.name.clone(),
         about: plan.about.clone(),
         environment: run.environment,
+        because: run.because,
         approximated: run.approximated,
         remote: run.remote,
         seed: plan.seed,

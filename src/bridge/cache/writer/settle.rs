@@ -43,7 +43,11 @@ impl<C: Cache + 'static> Writer<C> {
                         let admitted = admitted.unwrap_or_default();
                         self.hand_on(*store, admitted, Kept::Row, evictions, &mut counters, &mut touched);
                     }
-                    Write::Store(_) => counters.repeated += 1,
+                    Write::Store(_) => {
+                        counters.repeated += 1;
+                        // Room was kept for it.
+                        self.freed = true;
+                    }
                     Write::Progress { bridge, step, .. } => {
                         count_step(counters.bridges.entry(bridge).or_default(), step);
                         self.freed |= matches!(step, Progress::Removed(_) | Progress::Quarantined(_));
@@ -98,6 +102,8 @@ impl<C: Cache + 'static> Writer<C> {
             if kept == Kept::Row && evictions.is_stillborn(bridge, store.seq) {
                 counters.bridges.entry(bridge).or_default().drop_at_once(DropReason::Evicted, &new.topic);
                 self.drop_log.record(bridge, DropReason::Evicted, &new.topic, store.seq);
+                // It may have left more than what it went for needed.
+                self.freed = true;
                 continue;
             }
             let delivery = Delivery {

@@ -42,7 +42,8 @@ pub struct RelocationError {
 pub fn relocate(text: &str, to: &Relocation<'_>) -> Result<(String, Found), RelocationError> {
     let wrong = |at: Place, what: String| RelocationError { line: at.line, what };
     let root = hocon::parse(text).map_err(|error| wrong(error.at(), error.to_string()))?;
-    let mut found = Found { listens: text_at(&root, &["listeners", "tcp", "bind"]).and_then(address), ..Found::default() };
+    let mut found =
+        Found { listens: text_at(&root, &["listeners", "tcp", "bind"]).and_then(address), ..Found::default() };
     // Place, what stands there, what is to stand there instead.
     let mut edits: Vec<(Place, Value, String)> = Vec::new();
     for bridge in object_at(&root, &["bridges", "mqtt"]).into_iter().flat_map(|bridges| &bridges.entries) {

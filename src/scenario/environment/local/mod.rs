@@ -1,16 +1,14 @@
 //! Child processes and a fault proxy on loopback: needs nothing installed but, at best, mosquitto.
-mod process;
-mod programs;
-mod remote;
+mod disk;
+mod faults;
 mod world;
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use self::world::LocalWorld;
-use super::{Environment, EnvironmentError, Request, Support, ports};
+use super::{Environment, EnvironmentError, Request, Support, ports, programs};
 use crate::scenario::plan::{Fault, FaultKind, Plan, Side, SubjectPlan};
-use crate::scenario::subject::{self, Program, Sites};
 
 /// The environment on loopback.
 pub struct Local {
@@ -39,22 +37,32 @@ impl Environment for Local {
             (FaultKind::Pause, Side::Remote) => Support::Approximated(
                 "the link to the remote stands still; its process goes on, for the receiver that no fault touches",
             ),
-            (FaultKind::Pause, Side::Bridge) => Support::Unsupported("only the remote can be paused"),
-            (FaultKind::Cut | FaultKind::Reset | FaultKind::Refuse, _) => Support::Exact,
-            (FaultKind::Kill | FaultKind::Restart | FaultKind::Stop, Side::Bridge) => Support::Exact,
-            _ => Support::Unsupported("not yet"),
+            (FaultKind::Loss, _) => Support::Approximated(
+                "a lost segment comes later by TCP's retransmission time, as the proxy draws it; no SYN is lost",
+            ),
+            (FaultKind::Kill, Side::Remote) => Support::Approximated(
+                "what it has acknowledged is passed on, and its sessions are written down, before it is killed",
+            ),
+            (FaultKind::FillDisk, _) => disk::missing_right().map_or(Support::Exact, Support::Unsupported),
+            (
+                FaultKind::Cut
+                | FaultKind::Reset
+                | FaultKind::Refuse
+                | FaultKind::HalfOpen
+                | FaultKind::Delay
+                | FaultKind::Throttle
+                | FaultKind::DropPackets
+                | FaultKind::Pause
+                | FaultKind::Kill
+                | FaultKind::Stop
+                | FaultKind::Restart,
+                _,
+            ) => Support::Exact,
         }
     }
 
     fn check(&self, plan: &Plan, subject: &SubjectPlan) -> Result<(), EnvironmentError> {
-        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let sites = Sites { listen: nowhere, remote: (String::new(), 0), metrics: nowhere, folder: Path::new("") };
-        match subject::configure(plan, subject, &sites)?.program {
-            Program::Installed(program) if programs::find(program).is_none() => {
-                Err(EnvironmentError::ProgramMissing { program })
-            }
-            Program::Installed(_) | Program::Own => Ok(()),
-        }
+        programs::check(plan, subject)
     }
 
     async fn prepare(&self, request: Request<'_>) -> Result<LocalWorld, EnvironmentError> {

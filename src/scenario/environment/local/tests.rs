@@ -2,7 +2,8 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-use super::super::{World, approximations};
+use super::super::suite::{self, Examined};
+use super::super::{World, approximations, log, process, proxy};
 use super::*;
 use crate::scenario::examiner::Examiner;
 use crate::scenario::history::Event;
@@ -22,22 +23,70 @@ fn what_it_cannot_do_is_an_error_and_what_it_approximates_is_listed_once() {
     let approximated = approximations(&local, &plan).unwrap();
     assert_eq!(approximated.len(), 1);
     assert!(approximated[0].starts_with("disconnect: "), "{approximated:?}");
-    let mut plan = faults("  - { at: 1s, do: kill, for: 1s }\n");
-    plan.faults[0].on = Side::Remote;
-    let error = approximations(&local, &plan).unwrap_err().to_string();
-    assert!(error.starts_with("the environment local cannot do kill on Remote: "), "{error}");
+    let error = approximations(&Incapable, &plan).unwrap_err().to_string();
+    assert_eq!(error, "the environment incapable cannot do disconnect on Remote: it can do nothing");
+}
+
+struct Incapable;
+
+impl Environment for Incapable {
+    type World = LocalWorld;
+    fn name(&self) -> &'static str {
+        "incapable"
+    }
+    fn support(&self, _: &Fault) -> Support {
+        Support::Unsupported("it can do nothing")
+    }
+    fn check(&self, _: &Plan, _: &SubjectPlan) -> Result<(), EnvironmentError> {
+        Ok(())
+    }
+    async fn prepare(&self, _: Request<'_>) -> Result<LocalWorld, EnvironmentError> {
+        unreachable!()
+    }
+}
+
+impl Examined for LocalWorld {
+    async fn connection(&self) -> proxy::probe::Seen {
+        proxy::probe::connect(self.door()).await
+    }
+
+    async fn resolves(&self) -> Option<bool> {
+        None
+    }
+
+    fn traces(&self) -> Box<dyn Fn() -> Vec<String> + Send> {
+        let places = [self.door(), self.remote(), self.listener()];
+        Box::new(move || {
+            let open = places.iter().filter(|place| std::net::TcpStream::connect(place).is_ok());
+            open.map(ToString::to_string).collect()
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_suite_of_every_environment() {
+    if installed("the_suite_of_every_environment") {
+        suite::examine(&Local::new(PathBuf::new())).await;
+    }
+}
+
+/// Whether mosquitto is there; says aloud where it is not.
+fn installed(test: &str) -> bool {
+    let found = programs::find("mosquitto").is_some();
+    assert!(found || std::env::var_os("CI").is_none(), "{test}: mosquitto is missing on CI");
+    if !found {
+        // Not eprintln: that is shown only for a test that fails.
+        std::io::stderr().write_all(format!("SKIPPED {test}: mosquitto is not installed\n").as_bytes()).unwrap();
+    }
+    found
 }
 
 /// A subject that ends at once: its last line says why, and nothing is left running.
 #[tokio::test]
 async fn a_subject_that_does_not_start_is_named_with_its_last_lines() {
-    let Some(_) = programs::find("mosquitto") else {
-        assert!(std::env::var_os("CI").is_none(), "mosquitto is missing on CI");
-        // Not eprintln: that is shown only for a test that fails.
-        let skipped = b"SKIPPED a_subject_that_does_not_start: mosquitto is not installed\n";
-        std::io::stderr().write_all(skipped).unwrap();
+    if !installed("a_subject_that_does_not_start_is_named_with_its_last_lines") {
         return;
-    };
+    }
     let text = "subjects:\n  - { kind: mosquitto, settings: { nonsense: 1 } }\nload:\n  - { topic: a, qps: 1 }\n\
         timeline:\n  - { at: 0s, do: publish, for: 1s }\n";
     let plan = plan(text);
@@ -67,7 +116,7 @@ async fn a_subject_that_does_not_start_is_named_with_its_last_lines() {
 async fn a_port_that_is_taken_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let error = super::super::proxy::Proxy::open(address, address).err().unwrap();
+    let error = super::super::proxy::Proxy::open(address, "").err().unwrap();
     assert!(error.to_string().contains(&format!("cannot listen on {address}")), "{error}");
 }
 
@@ -75,7 +124,7 @@ async fn a_port_that_is_taken_is_named() {
 async fn the_end_of_a_process_is_recorded_with_who_wanted_it() {
     let plan = faults("");
     let (recording, folder) = recording(&plan);
-    let log = process::Log::create(
+    let log = log::Log::create(
         crate::scenario::history::Role::Subject,
         &folder.path().join("subject.log"),
         &recording.recorder(),

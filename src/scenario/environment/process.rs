@@ -1,10 +1,6 @@
 //! A child process: it is told what to do, its lines are kept, its end is recorded, and it does not outlive the runner.
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
@@ -12,84 +8,16 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::scenario::history::{Event, Role};
-use crate::scenario::recorder::Recorder;
+use super::log::Log;
+use crate::scenario::history::Event;
 
-/// Lines of one process that go into the history; its log file has all of them up to [`LOG_BYTES`].
-const LINES_IN_HISTORY: usize = 2_000;
-const LOG_BYTES: u64 = 64 << 20;
-/// Lines that an error message repeats.
-const TAIL: usize = 3;
 const LINE_BYTES: u64 = 4 << 10;
 
 /// A running or ended child process.
 pub(super) struct Process {
+    pid: u32,
     signals: mpsc::UnboundedSender<libc::c_int>,
     ended: watch::Receiver<Option<String>>,
-}
-
-/// Where the lines of a role's processes go; one after the other, the same file.
-#[derive(Clone)]
-pub(super) struct Log {
-    role: Role,
-    path: PathBuf,
-    recorder: Recorder,
-    state: Arc<Mutex<LogState>>,
-}
-
-struct LogState {
-    file: File,
-    bytes: u64,
-    lines: usize,
-    tail: VecDeque<String>,
-}
-
-impl Log {
-    /// A new file.
-    ///
-    /// # Errors
-    /// What the operating system said.
-    pub(super) fn create(role: Role, path: &Path, recorder: &Recorder) -> io::Result<Self> {
-        let state = LogState { file: File::create(path)?, bytes: 0, lines: 0, tail: VecDeque::new() };
-        let state = Arc::new(Mutex::new(state));
-        Ok(Self { role, path: path.to_owned(), recorder: recorder.clone(), state })
-    }
-
-    /// The file.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Its last few lines, oldest first.
-    pub(super) fn tail(&self) -> Vec<String> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).tail.iter().cloned().collect()
-    }
-
-    fn line(&self, line: &str) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.tail.len() == TAIL {
-            state.tail.pop_front();
-        }
-        state.tail.push_back(line.to_owned());
-        let stamped = format!("{:12.6} {line}\n", self.recorder.elapsed().as_secs_f64());
-        state.bytes += stamped.len() as u64;
-        if state.bytes <= LOG_BYTES
-            && let Err(error) = state.file.write_all(stamped.as_bytes())
-        {
-            tracing::warn!(path = %self.path.display(), %error, "a line of the log is lost");
-        }
-        // The remote's own queues are lifted; where it drops all the same, what is missing is not the subject's fault.
-        if self.role == Role::Remote && line.contains("being dropped") {
-            self.recorder.record(Event::Doubt { why: format!("the remote drops messages: {line}") });
-        }
-        state.lines += 1;
-        let line = match state.lines.cmp(&LINES_IN_HISTORY) {
-            std::cmp::Ordering::Less => line.to_owned(),
-            std::cmp::Ordering::Equal => "(further lines are only in its log file)".to_owned(),
-            std::cmp::Ordering::Greater => return,
-        };
-        self.recorder.record(Event::Log { role: self.role, line });
-    }
 }
 
 impl Process {
@@ -115,7 +43,7 @@ impl Process {
         }
         let mut child = command.spawn()?;
         let pid = child.id().unwrap_or_default();
-        log.recorder.record(Event::ProcessStarted { role: log.role, pid });
+        log.record(Event::ProcessStarted { role: log.role(), pid });
         let lines = (child.stdout.take(), child.stderr.take());
         let (signals, received) = mpsc::unbounded_channel();
         let (ending, ended) = watch::channel(None);
@@ -123,12 +51,17 @@ impl Process {
         tokio::spawn(async move {
             let following = tokio::spawn(follow(lines, log.clone()));
             let (status, wanted) = attend(child, received).await;
-            log.recorder.record(Event::ProcessEnded { role: log.role, status: status.clone(), wanted });
+            log.record(Event::ProcessEnded { role: log.role(), status: status.clone(), wanted });
             // Its last lines are in the pipe still; a grandchild that keeps the pipe open must not hold us up.
             let _ = timeout(Duration::from_secs(1), following).await;
             ending.send_replace(Some(status));
         });
-        Ok(Self { signals, ended })
+        Ok(Self { pid, signals, ended })
+    }
+
+    /// Its process id; another process may have it once it has ended.
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// How it ended, if it did.
@@ -160,7 +93,8 @@ impl Process {
         }
     }
 
-    fn signal(&self, signal: libc::c_int) {
+    /// Sends a signal that need not end it.
+    pub(super) fn signal(&self, signal: libc::c_int) {
         // An error means that it has ended already.
         let _ = self.signals.send(signal);
     }
@@ -173,9 +107,9 @@ async fn attend(mut child: Child, mut signals: mpsc::UnboundedReceiver<libc::c_i
         tokio::select! {
             status = child.wait() => return (status.map_or_else(|error| error.to_string(), describe), wanted),
             signal = signals.recv() => {
-                wanted = true;
                 // Nobody holds the process any more: its world is gone.
                 let signal = signal.unwrap_or(libc::SIGKILL);
+                wanted |= matches!(signal, libc::SIGKILL | libc::SIGTERM);
                 if let Some(pid) = child.id() {
                     // SAFETY: the child has not been waited for, so that the id is still its own.
                     unsafe { libc::kill(pid as libc::pid_t, signal) };

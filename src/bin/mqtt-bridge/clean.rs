@@ -1,0 +1,34 @@
+//! `mqtt-bridge clean`.
+use mqtt_bridge::scenario::environment::docker::{Docker, DockerError, Swept};
+
+/// Remove what a killed replay has left behind in Docker and in network namespaces
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Also what belongs to replays that are running, or ran on another machine
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    // Each environment cleans up for itself, whatever becomes of the others. (`netns::clean` has its place here.)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(Docker::clean(arguments.all)) {
+        Ok(swept) => show("docker", &swept),
+        // Where there is no engine, nothing is left on it.
+        Err(error @ DockerError::NoEngine { .. }) => println!("docker: {error}"),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(0)
+}
+
+fn show(environment: &str, swept: &Swept) {
+    for removed in &swept.removed {
+        println!("{environment}: removed {removed}");
+    }
+    for left in &swept.left {
+        println!("{environment}: left {left}");
+    }
+    if swept == &Swept::default() {
+        println!("{environment}: nothing was left behind");
+    }
+}

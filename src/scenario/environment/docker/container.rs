@@ -1,0 +1,354 @@
+//! A container of a world: its lines are kept, its end is recorded, its memory and CPU are sampled.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bollard::container::LogOutput;
+use bollard::errors::Error as ApiError;
+use bollard::models::{ContainerCreateBody, ContainerState, ContainerStatsResponse};
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder,
+    RemoveContainerOptionsBuilder, StatsOptionsBuilder, StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::super::log::Log;
+use super::engine::Engine;
+use super::error::{DockerError, status};
+use super::pack::{Entry, tar};
+use crate::scenario::history::{Event, Role};
+
+/// Its last lines come with its end.
+const LAST_LINES: Duration = Duration::from_secs(1);
+const LINE_BYTES: usize = 4 << 10;
+/// 128 and the number of SIGKILL.
+const KILLED: i64 = 137;
+
+/// A container; started as often as it is wanted.
+pub(super) struct Container {
+    engine: Engine,
+    name: String,
+    /// The subject or the remote, in words.
+    what: String,
+    body: ContainerCreateBody,
+    files: Files,
+    log: Log,
+    /// Whether its end, when it comes, was wanted.
+    wanted: Arc<AtomicBool>,
+    ended: watch::Receiver<Option<String>>,
+    sampling: Option<JoinHandle<()>>,
+}
+
+/// Files for a container.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Files {
+    /// Where they go. A container that is read-only takes files in its volumes alone.
+    pub(super) folder: &'static str,
+    /// Their paths are relative to that.
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Container {
+    /// Makes a container with files in it; it is not started.
+    ///
+    /// # Errors
+    /// [`DockerError::Api`].
+    pub(super) async fn create(
+        engine: &Engine,
+        what: &str,
+        name: String,
+        body: ContainerCreateBody,
+        files: Files,
+        log: Log,
+    ) -> Result<Self, DockerError> {
+        let container = Self {
+            engine: engine.clone(),
+            name,
+            what: what.to_owned(),
+            body,
+            files,
+            log,
+            wanted: Arc::default(),
+            ended: watch::channel(Some("not started".to_owned())).1,
+            sampling: None,
+        };
+        container.make().await?;
+        Ok(container)
+    }
+
+    async fn make(&self) -> Result<(), DockerError> {
+        let options = CreateContainerOptionsBuilder::new().name(&self.name).build();
+        let made = self.engine.api.create_container(Some(options), self.body.clone()).await;
+        made.map_err(DockerError::api(format!("making the container of {}", self.what)))?;
+        self.put(&self.files).await
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it says.
+    pub(super) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    async fn put(&self, files: &Files) -> Result<(), DockerError> {
+        let Files { folder, entries } = files;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let what = || format!("putting files into the container of {}", self.what);
+        let packed = tar(entries).map_err(|error| DockerError::Api { what: what(), why: error.to_string() })?;
+        let options = UploadToContainerOptionsBuilder::new().path(folder).build();
+        let body = bollard::body_full(Bytes::from(packed));
+        let put = self.engine.api.upload_to_container(&self.name, Some(options), body).await;
+        put.map_err(DockerError::api(what()))
+    }
+
+    /// Starts it, and follows its lines, its end and its use of the machine.
+    ///
+    /// # Errors
+    /// [`DockerError::Api`].
+    pub(super) async fn start(&mut self) -> Result<(), DockerError> {
+        let failed = || DockerError::api(format!("starting the container of {}", self.what));
+        // Attached before the start, so that no line is missed, and none comes twice after another start.
+        let options = AttachContainerOptionsBuilder::new().stream(true).stdout(true).stderr(true).build();
+        let attached = self.engine.api.attach_container(&self.name, Some(options)).await.map_err(failed())?;
+        let following = tokio::spawn(follow(attached.output, self.log.clone()));
+        self.engine.api.start_container(&self.name, None).await.map_err(failed())?;
+        let state = self.state().await?;
+        let pid = state.pid.unwrap_or_default() as u32;
+        self.log.record(Event::ProcessStarted { role: self.log.role(), pid });
+        self.wanted = Arc::default();
+        let (ending, ended) = watch::channel(None);
+        self.ended = ended;
+        let (engine, name, log, wanted) =
+            (self.engine.clone(), self.name.clone(), self.log.clone(), self.wanted.clone());
+        tokio::spawn(async move {
+            let status = end(&engine, &name).await;
+            let wanted = wanted.load(Ordering::SeqCst);
+            log.record(Event::ProcessEnded { role: log.role(), status: status.clone(), wanted });
+            let _ = timeout(LAST_LINES, following).await;
+            ending.send_replace(Some(status));
+        });
+        // What the laboratory itself uses is nobody's business.
+        if self.log.role() != Role::Helper {
+            self.sample();
+        }
+        Ok(())
+    }
+
+    fn sample(&mut self) {
+        self.stop_sampling();
+        let (engine, name, log) = (self.engine.clone(), self.name.clone(), self.log.clone());
+        self.sampling = Some(tokio::spawn(async move {
+            let mut samples = engine.api.stats(&name, Some(StatsOptionsBuilder::new().stream(true).build()));
+            while let Some(Ok(sample)) = samples.next().await {
+                if let Some(event) = usage(log.role(), &sample) {
+                    log.record(event);
+                }
+            }
+        }));
+    }
+
+    fn stop_sampling(&mut self) {
+        if let Some(sampling) = self.sampling.take() {
+            sampling.abort();
+        }
+    }
+
+    /// How it is, as the engine sees it.
+    ///
+    /// # Errors
+    /// [`DockerError::Api`].
+    pub(super) async fn state(&self) -> Result<ContainerState, DockerError> {
+        let seen = self.engine.api.inspect_container(&self.name, None).await;
+        let seen = seen.map_err(DockerError::api(format!("looking at the container of {}", self.what)))?;
+        Ok(seen.state.unwrap_or_default())
+    }
+
+    /// How it ended, if it does not run.
+    pub(super) fn ended(&self) -> Option<String> {
+        self.ended.borrow().clone()
+    }
+
+    /// Waits for its end.
+    pub(super) async fn end(&self) -> String {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(status) => status.clone().unwrap_or_default(),
+            Err(_) => "nobody attends to it any more".into(),
+        }
+    }
+
+    /// SIGKILL, and waits for its end.
+    ///
+    /// # Errors
+    /// [`DockerError::Api`].
+    pub(super) async fn kill(&mut self) -> Result<(), DockerError> {
+        self.wanted.store(true, Ordering::SeqCst);
+        let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        self.finish(self.engine.api.kill_container(&self.name, Some(options)).await, "killing").await
+    }
+
+    /// SIGTERM, SIGKILL where it does not end within `patience`, and waits for its end; false where it was killed.
+    ///
+    /// # Errors
+    /// [`DockerError::Api`].
+    pub(super) async fn stop(&mut self, patience: Duration) -> Result<bool, DockerError> {
+        self.wanted.store(true, Ordering::SeqCst);
+        let options = StopContainerOptionsBuilder::new().t(patience.as_secs() as i32).build();
+        self.finish(self.engine.api.stop_container(&self.name, Some(options)).await, "stopping").await?;
+        Ok(self.ended().is_none_or(|status| status != describe(KILLED, false)))
+    }
+
+    /// Sends a signal that is not meant to end it.
+    ///
+    /// # Errors
+    /// [`DockerError::Api`].
+    pub(super) async fn signal(&self, signal: &str) -> Result<(), DockerError> {
+        let options = KillContainerOptionsBuilder::new().signal(signal).build();
+        let sent = self.engine.api.kill_container(&self.name, Some(options)).await;
+        sent.map_err(DockerError::api(format!("sending {signal} to the container of {}", self.what)))
+    }
+
+    /// Its end, when it comes, is in order.
+    pub(super) fn may_end(&self) {
+        self.wanted.store(true, Ordering::SeqCst);
+    }
+
+    /// Removes it with all that it has written, and makes it again as it was; it is not started.
+    ///
+    /// # Errors
+    /// [`DockerError::Api`].
+    pub(super) async fn make_anew(&mut self) -> Result<(), DockerError> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let removed = self.engine.api.remove_container(&self.name, Some(options)).await;
+        removed.map_err(DockerError::api(format!("removing the container of {}", self.what)))?;
+        self.make().await
+    }
+
+    async fn finish(&mut self, answer: Result<(), ApiError>, doing: &str) -> Result<(), DockerError> {
+        match answer {
+            Ok(()) => {}
+            // It has ended already.
+            Err(error) if matches!(status(&error), Some(304 | 409)) && self.ended().is_some() => {}
+            Err(error) => return Err(DockerError::api(format!("{doing} the container of {}", self.what))(error)),
+        }
+        self.end().await;
+        self.stop_sampling();
+        Ok(())
+    }
+
+    /// Stops all its processes where they are, or lets them go on; again is the same as once.
+    ///
+    /// # Errors
+    /// [`DockerError::Api`].
+    pub(super) async fn set_paused(&self, paused: bool) -> Result<(), DockerError> {
+        if self.state().await?.paused == Some(paused) {
+            return Ok(());
+        }
+        let api = &self.engine.api;
+        let (answer, doing) = match paused {
+            true => (api.pause_container(&self.name).await, "pausing"),
+            false => (api.unpause_container(&self.name).await, "unpausing"),
+        };
+        answer.map_err(DockerError::api(format!("{doing} the container of {}", self.what)))
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        self.stop_sampling();
+        // Whatever ends it from now on is the end of its world.
+        self.wanted.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Waits for the end of a container, and says how it was.
+async fn end(engine: &Engine, name: &str) -> String {
+    let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
+    let code = match engine.api.wait_container(name, Some(options)).next().await {
+        Some(Ok(ended)) => ended.status_code,
+        Some(Err(ApiError::DockerContainerWaitError { code, .. })) => code,
+        Some(Err(error)) => return format!("the engine does not say how: {error}"),
+        None => return "the engine does not say how".to_owned(),
+    };
+    let seen = engine.api.inspect_container(name, None).await.ok().and_then(|seen| seen.state);
+    describe(code, seen.and_then(|state| state.oom_killed).unwrap_or(false))
+}
+
+/// An exit code in words; above 128 it is a signal, as shells have it.
+fn describe(code: i64, out_of_memory: bool) -> String {
+    if out_of_memory {
+        return format!("killed for lack of memory (exit code {code})");
+    }
+    match code {
+        KILLED => "SIGKILL".to_owned(),
+        139 => "SIGSEGV".to_owned(),
+        134 => "SIGABRT".to_owned(),
+        143 => "SIGTERM".to_owned(),
+        code => format!("exit code {code}"),
+    }
+}
+
+/// A sample of what a container uses; none of one that does not run.
+fn usage(role: Role, sample: &ContainerStatsResponse) -> Option<Event> {
+    let memory = sample.memory_stats.as_ref()?;
+    let cached =
+        memory.stats.as_ref().and_then(|stats| stats.get("inactive_file").or(stats.get("total_inactive_file")));
+    let cpu = sample.cpu_stats.as_ref()?.cpu_usage.as_ref()?.total_usage?;
+    // As `docker stats` has it: what the kernel can take back at any time is not counted.
+    let memory_bytes = memory.usage?.saturating_sub(cached.copied().unwrap_or_default());
+    (memory_bytes > 0).then_some(Event::Usage { role, memory_bytes, cpu_us: cpu / 1000 })
+}
+
+async fn follow(mut output: impl Stream<Item = Result<LogOutput, ApiError>> + Unpin, log: Log) {
+    // What stdout and stderr have begun and not ended.
+    let mut begun: [Vec<u8>; 2] = Default::default();
+    while let Some(Ok(part)) = output.next().await {
+        let line = &mut begun[usize::from(matches!(part, LogOutput::StdErr { .. }))];
+        line.extend_from_slice(&part.into_bytes());
+        while let Some(end) =
+            line.iter().position(|byte| *byte == b'\n').or((line.len() >= LINE_BYTES).then_some(LINE_BYTES - 1))
+        {
+            let rest = line.split_off(end + 1);
+            log.line(String::from_utf8_lossy(line).trim_end());
+            *line = rest;
+        }
+    }
+    for line in begun.iter().filter(|line| !line.is_empty()) {
+        log.line(String::from_utf8_lossy(line).trim_end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_code_is_told_in_words() {
+        assert_eq!(describe(0, false), "exit code 0");
+        assert_eq!(describe(137, false), "SIGKILL");
+        assert_eq!(describe(137, true), "killed for lack of memory (exit code 137)");
+        assert_eq!(describe(3, false), "exit code 3");
+    }
+
+    #[test]
+    fn usage_is_what_the_kernel_cannot_take_back() {
+        let sample = serde_json::json!({
+            "memory_stats": { "usage": 5_000_000, "stats": { "inactive_file": 1_000_000 } },
+            "cpu_stats": { "cpu_usage": { "total_usage": 2_000_000 } },
+        });
+        let event = usage(Role::Subject, &serde_json::from_value(sample).unwrap());
+        assert_eq!(event, Some(Event::Usage { role: Role::Subject, memory_bytes: 4_000_000, cpu_us: 2000 }));
+        let ended = serde_json::json!({ "memory_stats": {}, "cpu_stats": { "cpu_usage": { "total_usage": 0 } } });
+        assert_eq!(usage(Role::Remote, &serde_json::from_value(ended).unwrap()), None);
+    }
+}

@@ -1,0 +1,84 @@
+//! The requests to the engine, as they are recorded here. EMQX's and NanoMQ's images cannot be had where there is no
+//! registry: that these are right is known from their documentation, and compared with what is sent.
+use std::net::{IpAddr, Ipv4Addr};
+
+use bollard::models::ContainerCreateBody;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::bodies::{self, Network, Published};
+use super::owner::{Names, Owner};
+use super::preset;
+use super::subnets::Subnet;
+use crate::scenario::plan::RemotePlan;
+
+fn names() -> Names {
+    Names::with("00c0ffee".to_owned(), &Owner::parse("host/boot/42/7").unwrap())
+}
+
+fn port(inside: u16, outside: u16) -> Published {
+    Published { inside, outside: (IpAddr::V4(Ipv4Addr::LOCALHOST), outside) }
+}
+
+/// As it is sent, in a fixed order, without what is the same in all of them.
+fn sent(body: impl Serialize, common: &[&str]) -> String {
+    let mut value = serde_json::to_value(body).unwrap();
+    if let Value::Object(map) = &mut value {
+        map.retain(|key, _| !common.contains(&key.as_str()));
+    }
+    serde_json::to_string_pretty(&value).unwrap()
+}
+
+fn remote(image: &str) -> ContainerCreateBody {
+    let plan = RemotePlan { image: Some(image.to_owned()), ..RemotePlan::default() };
+    bodies::remote(&names(), image, &preset::recipe(&plan, false), port(1883, 15_001))
+}
+
+const COMMON: [&str; 5] = ["HostConfig", "Labels", "NetworkingConfig", "Healthcheck", "ExposedPorts"];
+
+#[test]
+fn the_request_for_emqx() {
+    insta::assert_snapshot!(sent(remote("emqx/emqx:5.8.7"), &[]));
+}
+
+#[test]
+fn the_request_for_nanomq_and_its_file() {
+    let plan = RemotePlan { image: Some("emqx/nanomq:0.24.6-full".to_owned()), ..RemotePlan::default() };
+    insta::assert_snapshot!(sent(remote("emqx/nanomq:0.24.6-full"), &COMMON));
+    insta::assert_snapshot!(preset::recipe(&plan, false).files["/etc/nanomq.conf"]);
+}
+
+#[test]
+fn the_requests_for_mosquitto_and_rumqttd_and_for_sessions_that_last() {
+    insta::assert_snapshot!(sent(remote("eclipse-mosquitto:2.0.21"), &COMMON));
+    insta::assert_snapshot!(sent(remote("bytebeamio/rumqttd:0.20.0"), &COMMON));
+    let durable = preset::recipe(&RemotePlan::default(), true);
+    assert_eq!(durable.env["EMQX_DURABLE_SESSIONS__ENABLE"], "true");
+}
+
+#[test]
+fn the_requests_for_our_own_bridge_and_the_helper() {
+    let ports = [port(1883, 15_002), port(9464, 15_003)];
+    let subject = bodies::Subject {
+        image: "mqtt-bridge-laboratory:0123",
+        command: vec!["run".into(), "--config".into(), "/data/bridge.yaml".into()],
+        own: true,
+        pinned: vec![("emqx".into(), Ipv4Addr::new(198, 18, 0, 2))],
+        volume: "mqtt-bridge-00c0ffee-data",
+        ports: &ports,
+    };
+    insta::assert_snapshot!(sent(bodies::subject(&names(), &subject), &["Labels"]));
+    let probe = bodies::probe(&names(), "mqtt-bridge-laboratory:0123", "mqtt-bridge-00c0ffee-data", port(9465, 15_004));
+    insta::assert_snapshot!(sent(probe, &["Labels"]));
+}
+
+#[test]
+fn the_link_is_internal_and_its_ends_are_pinned() {
+    let subnet = Subnet::number(0);
+    insta::assert_snapshot!(sent(bodies::network(&names(), Network::Link, subnet), &[]));
+    let end = bodies::link_end("remote", subnet.address(2), &["emqx".to_owned(), "broker.example".to_owned()]);
+    insta::assert_snapshot!(sent(end, &[]));
+    let ports = [Network::Subject, Network::Remote].map(|network| network.name(&names()));
+    assert!(ports.iter().all(|name| *name < Network::Link.name(&names())), "published ports go by the first name");
+    insta::assert_snapshot!(sent(bodies::volume(&names(), Some(1 << 20)), &[]));
+}

@@ -1,0 +1,452 @@
+//! One subject's world: three networks, the remote, the subject, and a helper that looks at the link.
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::super::log::Log;
+use super::super::{EnvironmentError, Request, World, ports};
+use super::bodies::{self, LISTEN_PORT, METRICS_PORT, Network, PROBE_PORT, Place, Published, SUBJECT_FOLDER};
+use super::container::{Container, Files};
+use super::engine::Engine;
+use super::error::{DockerError, reason, status};
+use super::image::Image;
+use super::link::connect;
+use super::owner::Names;
+use super::pack::Entry;
+use super::preset;
+use super::probe::{self, Met, Question, Sight};
+use super::subnets::{self, Subnet};
+use super::sweep::{Guard, Guarded};
+use super::{Docker, Images};
+use crate::bridge::wire::{Connect, Version};
+use crate::scenario::client;
+use crate::scenario::examiner::Examiner;
+use crate::scenario::history::{Event, Role};
+use crate::scenario::plan::{Fault, FaultKind, Parameters, Plan, RemotePreset, Side, SubjectKind, SubjectPlan};
+use crate::scenario::recorder::Recorder;
+use crate::scenario::subject::{self, Program, Sites};
+
+/// How long a subject may take until it answers CONNECT, and until it has reached for the remote.
+const READY: Duration = Duration::from_secs(15);
+/// Between two tries to reach something.
+const RETRY: Duration = Duration::from_millis(20);
+/// How long a container may take to end after SIGTERM.
+pub(super) const FAREWELL: Duration = Duration::from_secs(10);
+/// The name that bridges find the remote by.
+const REMOTE: &str = "emqx";
+/// The size of a disk that is to be filled, where the scenario does not say.
+const DISK_BYTES: u64 = 64 << 20;
+/// Subnets that are tried before it is given up: another replay may be as fast as this one.
+const SUBNETS_TRIED: usize = 20;
+
+/// Everything of one subject's run.
+pub(crate) struct DockerWorld {
+    pub(super) recorder: Recorder,
+    pub(super) engine: Engine,
+    pub(super) names: Names,
+    pub(super) remote: Container,
+    pub(super) subject: Container,
+    /// The helper's address; `None` where there is no image to make it of.
+    helper: Option<SocketAddr>,
+    _helper: Option<Container>,
+    pub(super) link_net: Subnet,
+    subject_net: Subnet,
+    remote_net: Subnet,
+    pub(super) remote_port: u16,
+    /// The remote's names on the link.
+    pub(super) remote_names: Vec<String>,
+    pub(super) remote_address: SocketAddr,
+    pub(super) remote_preset: RemotePreset,
+    pub(super) examiner: Examiner,
+    ready_within: Duration,
+    listener: SocketAddr,
+    metrics: Option<SocketAddr>,
+    pub(super) pins_name: bool,
+    images: Images,
+    subject_image: Image,
+    pub(super) link: &'static str,
+    /// Last, so that it is dropped after what it removes.
+    guard: Guard,
+}
+
+impl DockerWorld {
+    pub(super) async fn prepare(docker: &Docker, request: Request<'_>) -> Result<Self, EnvironmentError> {
+        let Request { plan, subject, folder, recorder, examiner } = request;
+        let images = docker.images.get().cloned().ok_or_else(|| missing("the images were not gathered"))?;
+        let subject_image = images.subjects.get(&subject.name).cloned();
+        let subject_image = subject_image.ok_or_else(|| missing("the subject has no image"))?;
+        let engine = docker.engine.clone();
+        let names = Names::new(&docker.owner);
+        let guard = Guard::new(&engine, Guarded::World(names.id().to_owned()));
+        let logs = folder.join("logs");
+        std::fs::create_dir_all(&logs).map_err(|source| EnvironmentError::File { path: logs.clone(), source })?;
+        let log = |role, name: &str| {
+            let path = logs.join(name);
+            Log::create(role, &path, recorder).map_err(|source| EnvironmentError::File { path, source })
+        };
+        let (subject_net, remote_net, link_net) = tokio::try_join!(
+            make_network(&engine, &names, Network::Subject),
+            make_network(&engine, &names, Network::Remote),
+            make_network(&engine, &names, Network::Link),
+        )?;
+        let (mut remote, remote_address) =
+            make_remote(&engine, &names, plan, &images.remote, log(Role::Remote, "remote.log")?).await?;
+        let volume = bodies::volume(&names, disk(plan));
+        let volume_name = volume.name.clone().unwrap_or_default();
+        engine.api.create_volume(volume).await.map_err(DockerError::api("making the subject's volume"))?;
+        let made = Made { engine: &engine, names: &names, link_net, volume: &volume_name, pins_name: docker.pins_name };
+        // Before the subject: a volume in memory is kept by those who use it.
+        let mut helper = None;
+        if let Some(image) = &images.helper {
+            helper = Some(make_helper(&made, image, log(Role::Helper, "probe.log")?).await?);
+        }
+        let (subject, ports) =
+            make_subject(&made, plan, subject, &subject_image, log(Role::Subject, "subject.log")?).await?;
+        remote.start().await?;
+        let mut remote_names = vec![REMOTE.to_owned()];
+        remote_names.extend(plan.remote.names.iter().filter(|name| *name != REMOTE).cloned());
+        let (helper_address, helper) = helper.map_or((None, None), |(address, helper)| (Some(address), Some(helper)));
+        let world = Self {
+            recorder: recorder.clone(),
+            engine,
+            names,
+            remote,
+            subject,
+            helper: helper_address,
+            _helper: helper,
+            link_net,
+            subject_net,
+            remote_net,
+            remote_port: plan.remote.port,
+            remote_names,
+            remote_address,
+            remote_preset: preset::preset(&plan.remote),
+            examiner: examiner.clone(),
+            ready_within: plan.remote.ready_within,
+            listener: ports.listener,
+            metrics: ports.metrics,
+            pins_name: docker.pins_name,
+            images,
+            subject_image,
+            link: "closed",
+            guard,
+        };
+        world.remote_ready().await?;
+        Ok(world)
+    }
+
+    /// The remote's address on the link.
+    pub(super) fn remote_on_link(&self) -> Ipv4Addr {
+        self.link_net.address(Place::Remote as u8)
+    }
+
+    /// Waits until the remote answers CONNECT.
+    pub(super) async fn remote_ready(&self) -> Result<(), EnvironmentError> {
+        ready(&self.remote, "the remote", self.remote_address, self.ready_within).await
+    }
+
+    /// What the helper sees of the remote: by its name, at its address on the link, and at every other address it has.
+    pub(super) async fn look(&self, patience: Duration) -> Result<Option<Sight>, DockerError> {
+        let Some(helper) = self.helper else { return Ok(None) };
+        let port = self.remote_port;
+        let elsewhere = (2..8).map(|place| SocketAddrV4::new(self.remote_net.address(place), port));
+        // The machine itself, where the remote's port is published for the receiver.
+        let published = self.remote_address.port();
+        let machine =
+            [self.subject_net, self.remote_net, self.link_net].map(|net| SocketAddrV4::new(net.address(1), published));
+        let addresses = [SocketAddrV4::new(self.remote_on_link(), port)].into_iter();
+        let addresses = addresses.chain(elsewhere).chain(machine).collect();
+        let name = self.remote_names[0].clone();
+        let question = Question { name, addresses, patience_ms: patience.as_millis() as u64 };
+        probe::look(helper, question).await.map(Some)
+    }
+
+    /// What the helper sees of the subject on the link.
+    pub(super) async fn look_at_subject(&self, patience: Duration) -> Result<Option<Met>, DockerError> {
+        let Some(helper) = self.helper else { return Ok(None) };
+        let address = SocketAddrV4::new(self.link_net.address(Place::Subject as u8), LISTEN_PORT);
+        let question =
+            Question { name: String::new(), addresses: vec![address], patience_ms: patience.as_millis() as u64 };
+        Ok(probe::look(helper, question).await?.met.first().copied())
+    }
+
+    /// Waits until the subject has a connection to the remote, by one look from inside its own network.
+    async fn subject_connected(&self) -> Result<(), EnvironmentError> {
+        let Some(image) = &self.images.helper else { return Ok(()) };
+        let remote = SocketAddrV4::new(self.remote_on_link(), self.remote_port);
+        let command = ["probe".to_owned(), "established".to_owned(), remote.to_string(), READY.as_secs().to_string()];
+        let body = bodies::onlooker(&self.names, &image.name, self.subject.name(), command.to_vec());
+        let log = self.helper_log()?;
+        let what = "the onlooker";
+        let mut onlooker =
+            Container::create(&self.engine, what, self.names.of("onlooker"), body, Files::default(), log).await?;
+        onlooker.start().await?;
+        onlooker.may_end();
+        match timeout(READY + FAREWELL, onlooker.end()).await {
+            Ok(status) if status == "exit code 0" => Ok(()),
+            Ok(status) if status == "exit code 1" => {
+                Err(not_ready(&self.subject, "the subject", READY, "it made no connection to the remote"))
+            }
+            Ok(status) => Err(missing(&format!("the onlooker ended with {status}"))),
+            Err(_) => Err(missing("the onlooker did not end")),
+        }
+    }
+
+    /// Fills the subject's disk, or empties it again of what it was filled with; again is the same as once.
+    pub(super) async fn set_full(&self, full: bool) -> Result<(), DockerError> {
+        let Some(helper) = self.helper else {
+            let what = "filling the bridge's disk".to_owned();
+            return Err(DockerError::Probe { what, why: "there is no image of mqtt-bridge for the helper".to_owned() });
+        };
+        probe::set_full(helper, bodies::HELPER_FOLDER, full).await
+    }
+
+    /// The container whose end of the link a side is.
+    pub(super) fn end(&self, side: Side) -> &str {
+        self.side(side).name()
+    }
+
+    fn helper_log(&self) -> Result<Log, EnvironmentError> {
+        let path = self.subject.log().path().with_file_name("onlooker.log");
+        Log::create(Role::Helper, &path, &self.recorder).map_err(|source| EnvironmentError::File { path, source })
+    }
+}
+
+impl World for DockerWorld {
+    fn remote_version(&self) -> String {
+        self.images.remote.shown()
+    }
+
+    fn subject_version(&self) -> String {
+        self.subject_image.version.clone()
+    }
+
+    fn artifacts(&self) -> BTreeMap<String, String> {
+        let artifacts = [
+            ("engine", self.engine.version.clone()),
+            ("remote", self.images.remote.shown()),
+            ("subject", self.subject_image.shown()),
+        ];
+        artifacts.map(|(whose, what)| (whose.to_owned(), what)).into()
+    }
+
+    fn remote(&self) -> SocketAddr {
+        self.remote_address
+    }
+
+    fn listener(&self) -> SocketAddr {
+        self.listener
+    }
+
+    fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
+    async fn open_link(&mut self) -> Result<(), EnvironmentError> {
+        self.connect(Side::Remote).await?;
+        self.link = "open";
+        Ok(self.verify(Side::Remote, true).await?)
+    }
+
+    async fn start_subject(&mut self) -> Result<(), EnvironmentError> {
+        self.subject.start().await?;
+        ready(&self.subject, "the subject", self.listener, READY).await?;
+        self.subject_connected().await
+    }
+
+    async fn apply(&mut self, index: usize, fault: &Fault) -> Result<(), EnvironmentError> {
+        self.do_apply(index, fault).await
+    }
+
+    async fn heal(&mut self, index: usize, fault: &Fault) -> Result<(), EnvironmentError> {
+        self.do_heal(index, fault).await
+    }
+
+    fn link(&self) -> &'static str {
+        self.link
+    }
+
+    async fn stop_subject(&mut self) {
+        if let Err(error) = self.subject.set_paused(false).await {
+            tracing::debug!(%error, "the subject is not paused");
+        }
+        if self.subject.ended().is_none()
+            && let Err(error) = self.end_subject(FaultKind::Stop).await
+        {
+            self.recorder.record(Event::Log { role: Role::Subject, line: format!("(it was not stopped: {error})") });
+        }
+    }
+
+    async fn stop_remote(&mut self) {
+        // Nothing depends on how the remote ends.
+        self.guard.remove().await;
+    }
+}
+
+/// A mistake of the laboratory itself.
+fn missing(why: &str) -> EnvironmentError {
+    DockerError::Probe { what: "preparing the world".to_owned(), why: why.to_owned() }.into()
+}
+
+/// Makes a network in a subnet that is free; another replay may be faster, and then it is another one.
+async fn make_network(engine: &Engine, names: &Names, network: Network) -> Result<Subnet, DockerError> {
+    let listing = engine.api.list_networks(None).await.map_err(DockerError::api("listing the networks"))?;
+    let configs = listing.into_iter().filter_map(|network| network.ipam?.config).flatten();
+    let taken: Vec<String> = configs.filter_map(|config| config.subnet).collect();
+    let mut last = "all are taken".to_owned();
+    for subnet in subnets::free(&taken, fastrand::u32(..)).take(SUBNETS_TRIED) {
+        match engine.api.create_network(bodies::network(names, network, subnet)).await {
+            Ok(_) => return Ok(subnet),
+            Err(error) if matches!(status(&error), Some(400 | 403 | 409)) => last = reason(&error),
+            Err(error) => return Err(DockerError::api("making a network")(error)),
+        }
+    }
+    Err(DockerError::NoSubnet { network: network.name(names), why: last })
+}
+
+/// The size of the subject's disk, where one is to be filled; `None`: as large as the engine's.
+fn disk(plan: &Plan) -> Option<u64> {
+    let sizes = plan.faults.iter().filter_map(|fault| match fault.parameters {
+        Parameters::FillDisk { size } => Some(size.unwrap_or(DISK_BYTES)),
+        _ => None,
+    });
+    sizes.max()
+}
+
+/// A port of the engine's machine that publishes one of a container.
+fn publish(engine: &Engine, inside: u16) -> Result<Published, EnvironmentError> {
+    let free = ports::free().map_err(|source| EnvironmentError::NoPort { source })?;
+    Ok(Published { inside, outside: (engine.host, free.port()) })
+}
+
+fn address(port: Published) -> SocketAddr {
+    let (host, port) = port.outside;
+    SocketAddr::new(host, port)
+}
+
+async fn make_remote(
+    engine: &Engine,
+    names: &Names,
+    plan: &Plan,
+    image: &Image,
+    log: Log,
+) -> Result<(Container, SocketAddr), EnvironmentError> {
+    let durable = |fault: &Fault| fault.stops_remote() && fault.parameters != Parameters::Session { lost: true };
+    let recipe = preset::recipe(&plan.remote, plan.faults.iter().any(durable));
+    let mut files: BTreeMap<String, Vec<u8>> =
+        recipe.files.iter().map(|(place, text)| (place.clone(), text.clone().into_bytes())).collect();
+    for (place, file) in &plan.remote.files {
+        let contents = std::fs::read(file).map_err(|source| DockerError::File { path: file.clone(), source })?;
+        files.insert(place.clone(), contents);
+    }
+    let files: Vec<Entry> = files.into_iter().map(|(place, contents)| Entry::file(&place, contents)).collect();
+    let mqtt = publish(engine, plan.remote.port)?;
+    let body = bodies::remote(names, &image.name, &recipe, mqtt);
+    let files = Files { folder: "/", entries: files };
+    let container = Container::create(engine, "the remote", names.of("remote"), body, files, log).await?;
+    Ok((container, address(mqtt)))
+}
+
+/// What containers on the link are made with.
+struct Made<'a> {
+    engine: &'a Engine,
+    names: &'a Names,
+    link_net: Subnet,
+    volume: &'a str,
+    pins_name: bool,
+}
+
+/// Where a subject is reached.
+struct Ports {
+    listener: SocketAddr,
+    metrics: Option<SocketAddr>,
+}
+
+async fn make_subject(
+    made: &Made<'_>,
+    plan: &Plan,
+    subject: &SubjectPlan,
+    image: &Image,
+    log: Log,
+) -> Result<(Container, Ports), EnvironmentError> {
+    let Made { engine, names, link_net, volume, pins_name } = made;
+    let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let sites = Sites {
+        listen: any(LISTEN_PORT),
+        remote: (REMOTE.to_owned(), plan.remote.port),
+        metrics: any(METRICS_PORT),
+        folder: std::path::Path::new(SUBJECT_FOLDER),
+    };
+    let configuration = subject::configure(plan, subject, &sites)?;
+    let mut command = configuration.arguments;
+    if let Program::Installed(program) = configuration.program {
+        command.insert(0, program.to_owned());
+    }
+    let listens = configuration.listens.map_or(LISTEN_PORT, |address| address.port());
+    let (listener, metrics) = (publish(engine, listens)?, publish(engine, METRICS_PORT)?);
+    let remote = link_net.address(Place::Remote as u8);
+    let body = bodies::subject(
+        names,
+        &bodies::Subject {
+            image: &image.name,
+            command,
+            own: subject.kind == SubjectKind::MqttBridge,
+            pinned: pins_name.then(|| (REMOTE.to_owned(), remote)).into_iter().collect(),
+            volume,
+            ports: &[listener, metrics],
+        },
+    );
+    // A folder comes to be with what lies in it.
+    let folders = configuration.folders.iter().map(|name| Entry::file(&format!("{name}/.folder"), String::new()));
+    let files = configuration.files.iter().map(|(name, text)| Entry::file(name, text.clone()));
+    let files: Vec<Entry> = folders.chain(files).collect();
+    let files = Files { folder: SUBJECT_FOLDER, entries: files };
+    let container = Container::create(engine, "the subject", names.of("subject"), body, files, log).await?;
+    connect(engine, names, container.name(), link_net.address(Place::Subject as u8), &[]).await?;
+    let metrics = configuration.has_metrics.then(|| address(metrics));
+    Ok((container, Ports { listener: address(listener), metrics }))
+}
+
+async fn make_helper(made: &Made<'_>, image: &Image, log: Log) -> Result<(SocketAddr, Container), EnvironmentError> {
+    let Made { engine, names, link_net, volume, .. } = made;
+    let port = publish(engine, PROBE_PORT)?;
+    let body = bodies::probe(names, &image.name, volume, port);
+    let mut helper = Container::create(engine, "the helper", names.of("probe"), body, Files::default(), log).await?;
+    connect(engine, names, helper.name(), link_net.address(Place::Probe as u8), &[]).await?;
+    helper.start().await?;
+    Ok((address(port), helper))
+}
+
+/// Waits until a container answers CONNECT.
+async fn ready(
+    container: &Container,
+    what: &str,
+    address: SocketAddr,
+    patience: Duration,
+) -> Result<(), EnvironmentError> {
+    let mut why = "it was never reached".to_owned();
+    let answered = async {
+        while let Err(error) = client::connect(address, Connect::new(Version::V5, "lab-ready")).await {
+            why = error.to_string();
+            sleep(RETRY).await;
+        }
+    };
+    tokio::select! {
+        result = timeout(patience, answered) => if result.is_ok() { return Ok(()) },
+        status = container.end() => {
+            let tail = container.log().tail();
+            let last = if tail.is_empty() { String::new() } else { format!("; it said last: {}", tail.join(" / ")) };
+            let log = container.log().path().to_owned();
+            return Err(EnvironmentError::Ended { what: what.to_owned(), status, log, last });
+        }
+    }
+    Err(not_ready(container, what, patience, &why))
+}
+
+fn not_ready(container: &Container, what: &str, patience: Duration, why: &str) -> EnvironmentError {
+    let log = container.log().path();
+    let logs = log.parent().unwrap_or(log).to_owned();
+    EnvironmentError::NotReady { what: what.to_owned(), seconds: patience.as_secs(), why: why.to_owned(), logs }
+}
