@@ -56,8 +56,9 @@ const FOUND: [u64; 9] = [3, 88, 390, 469, 602, 43_943, 54_713, 3_273_062_479_414
 /// * 1955054518024541: a message was evicted by the transaction that had stored it, for one that was smaller, and nobody
 ///   looked whether a publisher that had waited since a moment before could have what was left.
 /// * 1955054518601688: a remote of 3.1.1 that refuses the last of many closed three times at each of those before it.
+/// * 4117126003368129: the simulation remembered sequences of a cache that had been taken away.
 /// * 1298157220779352: a publisher's CONNECT waited until something else happened, which made a queue of one too slow.
-const FOUND_SINCE: [u64; 10] = [
+const FOUND_SINCE: [u64; 11] = [
     180,
     415,
     1_810_144_186_551_167,
@@ -67,6 +68,7 @@ const FOUND_SINCE: [u64; 10] = [
     4_803_606_946_569,
     1_955_054_518_024_541,
     1_955_054_518_601_688,
+    4_117_126_003_368_129,
     1_298_157_220_779_352,
 ];
 

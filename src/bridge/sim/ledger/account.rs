@@ -327,6 +327,8 @@ impl Account {
     /// The cache is gone.
     pub(super) fn forget(&mut self) {
         self.deliveries.clear();
+        self.keys.clear();
+        self.new_rows.clear();
         self.holders.clear();
         self.session = self.session.with_a_fresh_cache();
         self.last_first = [None; 3];
