@@ -19,8 +19,8 @@ use crate::bridge::config::Synchronous;
 /// longer the more has been cached.
 const CHECKED_AT_START: u64 = 16 << 20;
 /// How often a lock that is held is tried again, and after what time.
-const LOOKS: u32 = 5;
-const LOOK: Duration = Duration::from_millis(10);
+pub(super) const LOOKS: u32 = 5;
+pub(super) const LOOK: Duration = Duration::from_millis(10);
 /// How long a reader waits for a writer, and the writer for what a reader must not see half done.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 

@@ -85,10 +85,18 @@ impl CacheFile {
     }
 }
 
-/// Held for no longer than the look takes, and a bridge that starts in this moment tries again.
+/// Held for no longer than the look takes, and a bridge that starts in this moment tries again; so does this, since a lock
+/// may outlive its owner by the moment that a child takes from its fork to its program.
 fn is_locked(path: &Path) -> bool {
     let is_locked = |path: &Path| {
-        File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        File::open(path).is_ok_and(|file| {
+            (0..open::LOOKS).all(|look| {
+                if look > 0 {
+                    std::thread::sleep(open::LOOK);
+                }
+                matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+            })
+        })
     };
     is_locked(&open::lock_path(path)) || is_locked(path)
 }
