@@ -149,7 +149,8 @@ fn is_root(test: &str) -> bool {
     if !root {
         assert!(std::env::var_os("CI").is_none(), "{test} needs root");
         // Not eprintln: that is shown only for a test that fails.
-        std::io::stderr().write_all(format!("SKIPPED {test}: it needs root, to mount a tmpfs\n").as_bytes()).unwrap();
+        let skipped = format!("SKIPPED {test}: it needs root, to mount a tmpfs\n");
+        std::io::stderr().write_all(skipped.as_bytes()).unwrap();
     }
     root
 }
