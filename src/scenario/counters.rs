@@ -37,6 +37,12 @@ pub fn imbalance(sample: &Sample) -> Option<String> {
     ))
 }
 
+/// The sum of a counter over all its labels; `None` where the subject does not have it.
+pub fn sum(sample: &Sample, counter: &str) -> Option<u64> {
+    let values = sample.iter().filter(|(name, _)| metric(name) == counter).map(|(_, value)| *value);
+    values.reduce(|one, other| one + other).map(|sum| sum as u64)
+}
+
 fn metric(name: &str) -> &str {
     name.split_once('{').map_or(name, |(metric, _)| metric)
 }

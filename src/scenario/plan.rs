@@ -30,6 +30,9 @@ pub struct Plan {
     /// The remote broker, for the environment `local`; `None`: mosquitto where it is installed, else the built-in one.
     #[serde(default)]
     pub remote_broker: Option<RemoteBroker>,
+    /// The Receive Maximum that the remote grants; `None`: as many as the protocol allows.
+    #[serde(default)]
+    pub remote_receive_maximum: Option<u16>,
     /// The bridges under test, in the order they are tried.
     pub subjects: Vec<SubjectPlan>,
     /// What is published; the index in this list is the load's identity in payloads and in the history.
@@ -184,6 +187,26 @@ pub struct BridgeSettings {
     /// Session Expiry Interval of the bridge's session at the remote; whole seconds.
     #[serde(with = "micros")]
     pub session_expiry: Duration,
+    /// How many messages it keeps for the remote at most; `None`: as many as come.
+    #[serde(default)]
+    pub max_messages: Option<u64>,
+    /// What it does with those beyond; `None`: what is its way.
+    #[serde(default)]
+    pub when_full: Option<WhenFull>,
+}
+
+/// What a bridge does with messages beyond its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// The publisher is told.
+    Reject,
+    /// The oldest are evicted.
+    DropOldest,
+    /// What comes is dropped.
+    DropNewest,
+    /// The publisher waits.
+    Block,
 }
 
 /// Short waits, so that a heal is noticed soon.
@@ -198,6 +221,8 @@ impl Default for BridgeSettings {
             reconnect_max: Duration::from_secs(1),
             window: 100,
             session_expiry: Duration::from_secs(7 * 86_400),
+            max_messages: None,
+            when_full: None,
         }
     }
 }
@@ -246,10 +271,19 @@ pub enum Via {
 pub struct Expectation {
     /// Acknowledged messages that may be lost.
     pub lost: Option<u64>,
+    /// So many more may be lost as the subject itself has counted as dropped, and they are the oldest of what waited.
+    #[serde(default)]
+    pub lost_if_evicted: bool,
+    /// Every refusal that a publisher has seen is one that the subject has counted, and what was refused does not arrive.
+    #[serde(default)]
+    pub refused_as_counted: bool,
     /// Duplicates allowed at effective QoS 1.
     pub duplicated_qos1: Option<u64>,
     /// Duplicates allowed at effective QoS 2.
     pub duplicated_qos2: Option<u64>,
+    /// So many more are allowed at QoS 2 as the subject itself has counted as ambiguous.
+    #[serde(default)]
+    pub duplicated_qos2_if_ambiguous: bool,
     /// Messages that may arrive below the highest sequence already received of their load.
     pub out_of_order: Option<u64>,
     /// How long after the last heal the backlog may take.

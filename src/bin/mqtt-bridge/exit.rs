@@ -33,6 +33,10 @@ fn of(error: &anyhow::Error) -> u8 {
         return ENVIRONMENT;
     }
     #[cfg(feature = "lab")]
+    if error.is::<mqtt_bridge::scenario::environment::ProxyError>() {
+        return ENVIRONMENT;
+    }
+    #[cfg(feature = "lab")]
     if let Some(error) = error.downcast_ref::<RunError>() {
         return error.exit_code();
     }

@@ -5,6 +5,8 @@ mod check;
 mod clean;
 mod exit;
 #[cfg(feature = "lab")]
+mod fault_proxy;
+#[cfg(feature = "lab")]
 mod probe;
 #[cfg(feature = "lab")]
 mod replay;
@@ -41,6 +43,9 @@ enum Command {
     Clean(clean::Arguments),
     #[cfg(feature = "lab")]
     Probe(probe::Arguments),
+    #[cfg(feature = "lab")]
+    #[command(hide = true)]
+    FaultProxy(fault_proxy::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -58,5 +63,7 @@ fn main() -> ExitCode {
         Command::Clean(arguments) => clean::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Probe(arguments) => probe::run(&arguments),
+        #[cfg(feature = "lab")]
+        Command::FaultProxy(arguments) => fault_proxy::run(&arguments),
     })
 }

@@ -3,9 +3,21 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
+use crate::scenario::plan::{Parameters, Plan};
+
 /// The size where the scenario does not say.
-pub(super) const DEFAULT_BYTES: u64 = 64 << 20;
+const DEFAULT_BYTES: u64 = 64 << 20;
 const FILLER: &str = "filler";
+
+/// The size of the subject's own disk, where a plan fills it.
+pub(super) fn size(plan: &Plan) -> Option<u64> {
+    let sizes = plan.faults.iter().filter_map(|fault| match fault.parameters {
+        Parameters::FillDisk { size } => Some(size.unwrap_or(DEFAULT_BYTES)),
+        _ => None,
+    });
+    // Several that differ: the smallest is full in all of them.
+    sizes.min()
+}
 
 /// Writes to a folder until nothing more fits.
 ///

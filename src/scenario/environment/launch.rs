@@ -19,7 +19,7 @@ pub(super) const READY: Duration = Duration::from_secs(15);
 /// Between two tries to reach it.
 pub(super) const RETRY: Duration = Duration::from_millis(20);
 /// How long a program may take to end after SIGTERM.
-pub(super) const FAREWELL: Duration = Duration::from_secs(10);
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// What is done to a command before it is started, so that it runs in its surroundings.
 pub(super) type Surroundings = Box<dyn Fn(&mut Command) + Send + Sync>;
@@ -101,9 +101,13 @@ impl Launch {
         Err(self.not_ready(&why))
     }
 
-    /// SIGTERM, and SIGKILL where that is not enough; the log says so.
-    pub(super) async fn stop(&self, process: &Process) {
-        if process.terminate(FAREWELL).await.is_err() {
+    /// Ends it, by SIGKILL at once or politely: SIGTERM, and SIGKILL where that is not enough, which the log says then.
+    pub(super) async fn end(&self, process: &Process, politely: bool) {
+        // One that stands still would not hear of SIGTERM.
+        process.signal(libc::SIGCONT);
+        if !politely {
+            process.kill().await;
+        } else if process.terminate(FAREWELL).await.is_err() {
             let line = format!("(it did not end within {} s of SIGTERM and was killed)", FAREWELL.as_secs());
             self.recorder.record(Event::Log { role: self.role, line });
         }

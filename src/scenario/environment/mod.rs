@@ -1,5 +1,4 @@
 //! Where a run takes place: what an environment is to the runner, whatever it is made of.
-#[cfg(target_os = "linux")]
 mod disk;
 pub mod docker;
 mod launch;
@@ -20,7 +19,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub use self::proxy::ProxyError;
+pub use self::proxy::{ProxyError, serve as fault_proxy};
 use super::examiner::Examiner;
 use super::plan::{Fault, FaultKind, Plan, Side, SubjectPlan};
 use super::recorder::Recorder;
@@ -109,6 +108,14 @@ pub enum EnvironmentError {
         why: String,
         /// Where the logs are.
         logs: PathBuf,
+    },
+    /// A disk of the subject's own could not be had, filled or emptied.
+    #[error("{}: the disk of the bridge's own: {source}", .path.display())]
+    Disk {
+        /// Where it is mounted.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
     },
     /// The subject cannot be configured for this plan.
     #[error(transparent)]

@@ -39,7 +39,7 @@ pub(super) async fn choose(
         Some(program) => {
             let version = programs::mosquitto_version(&program).await;
             let keeps = plan.faults.iter().any(Fault::stops_remote).then(|| folder.join("mosquitto.db"));
-            (mosquitto(listen, folder, keeps.is_some()), program, version, keeps)
+            (mosquitto(plan, listen, folder, keeps.is_some()), program, version, keeps)
         }
         None if wanted == Some(RemoteBroker::Mosquitto) => {
             return Err(EnvironmentError::ProgramMissing { program: "mosquitto" });
@@ -47,7 +47,7 @@ pub(super) async fn choose(
         None => {
             let why = if wanted.is_some() { "as the scenario asks" } else { "mosquitto is not installed" };
             let version = format!("built-in broker {} ({why})", env!("CARGO_PKG_VERSION"));
-            (subject::broker(listen, folder), own.to_owned(), version, None)
+            (subject::broker(listen, plan.remote_receive_maximum, folder), own.to_owned(), version, None)
         }
     };
     write_files(&configuration, folder)?;
@@ -56,15 +56,17 @@ pub(super) async fn choose(
 
 /// mosquitto with the limits of its own queues lifted: what it dropped would look like the subject's loss. Its sessions
 /// are written down when it ends or is told to (SIGUSR1), where it is to find them again.
-fn mosquitto(listen: SocketAddr, folder: &Path, keeps_sessions: bool) -> Configuration {
+fn mosquitto(plan: &Plan, listen: SocketAddr, folder: &Path, keeps_sessions: bool) -> Configuration {
     let (port, ip) = (listen.port(), listen.ip());
     let persistence = match keeps_sessions {
         true => format!("persistence true\npersistence_location {}/\nautosave_interval 0\n", folder.display()),
         false => "persistence false\n".to_owned(),
     };
+    // In MQTT 5 it says this number as its Receive Maximum; in 3.1.1 it is what it sends itself that is limited.
+    let window = plan.remote_receive_maximum.map_or(0, u32::from);
     let text = format!(
         "listener {port} {ip}\nallow_anonymous true\nuser root\nlog_dest stderr\n{persistence}sys_interval 0\n\
-         max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages 0\nset_tcp_nodelay true\n"
+         max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages {window}\nset_tcp_nodelay true\n"
     );
     let file = "remote.conf".to_owned();
     Configuration {

@@ -12,6 +12,8 @@ pub struct Facts {
     pub run: Option<Run>,
     /// The faults that were done, each with its own moments, in order of the plan.
     pub faults: Vec<Done>,
+    /// How often the subject was started: its counters begin anew each time.
+    pub subject_starts: u32,
     /// Processes that ended though nobody wanted them to.
     pub ended: Vec<Ended>,
     /// Whether there ever was a receiver with its SUBACK, at the remote and at the bridge.

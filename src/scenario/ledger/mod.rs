@@ -14,7 +14,7 @@ pub use facts::{Done, Ended, Facts, Gone, Run, Settled};
 pub use row::Row;
 
 use super::counters;
-use super::history::{Event, Record};
+use super::history::{Event, Record, Role};
 use super::plan::{Fault, Parameters, Plan, Side};
 
 /// A history, folded.
@@ -119,6 +119,7 @@ impl Ledger {
                 }
                 self.measure_backlog();
             }
+            Event::ProcessStarted { role: Role::Subject, .. } => self.facts.subject_starts += 1,
             Event::ProcessEnded { role, status, wanted: false } if !self.over() => {
                 self.facts.ended.push(Ended { at, role: *role, status: status.clone() });
             }

@@ -108,6 +108,7 @@ mod tests {
 .subjects[].topics[].received: number
 .subjects[].topics[].recovered: number
 .subjects[].topics[].refused: number
+.subjects[].topics[].refused_and_received: number
 .subjects[].topics[].sent: number
 .subjects[].topics[].topic: string
 .subjects[].topics[].unacknowledged: number
@@ -123,6 +124,7 @@ mod tests {
 .subjects[].totals.received: number
 .subjects[].totals.recovered: number
 .subjects[].totals.refused: number
+.subjects[].totals.refused_and_received: number
 .subjects[].totals.sent: number
 .subjects[].totals.unacknowledged: number
 .subjects[].totals.unexpected: number

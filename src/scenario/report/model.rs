@@ -101,6 +101,9 @@ pub struct Totals {
     pub acknowledged: u64,
     /// Answered with a failure code: promised to nobody.
     pub refused: u64,
+    /// Those of them that arrived all the same.
+    #[serde(default)]
+    pub refused_and_received: u64,
     /// Whole copies that arrived.
     pub received: u64,
     /// Received at least once, in time.
@@ -274,6 +277,7 @@ impl AddAssign for Totals {
         self.sent += other.sent;
         self.acknowledged += other.acknowledged;
         self.refused += other.refused;
+        self.refused_and_received += other.refused_and_received;
         self.received += other.received;
         self.delivered += other.delivered;
         self.lost += other.lost;

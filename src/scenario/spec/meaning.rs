@@ -16,6 +16,9 @@ const MAX_PACKET_BYTES: u64 = 268_435_455;
 
 pub(super) fn plan(document: &Document, typed: Scenario, asked: &[&str]) -> Result<Plan, SpecError> {
     let subjects = subjects::chosen(document, typed.subjects, asked)?;
+    if typed.remote.receive_maximum == Some(0) {
+        return Err(document.wrong("remote.receive_maximum", "0 is none that MQTT knows: at least 1").into());
+    }
     let mut loads = loads(document, &typed.load)?;
     let faults = faults::faults(document, &typed.timeline, &loads, typed.seed)?;
     publish::publish(document, &typed.timeline, &mut loads)?;
@@ -34,13 +37,14 @@ pub(super) fn plan(document: &Document, typed: Scenario, asked: &[&str]) -> Resu
             Broker::Mosquitto => RemoteBroker::Mosquitto,
             Broker::BuiltIn => RemoteBroker::BuiltIn,
         }),
+        remote_receive_maximum: typed.remote.receive_maximum,
         subjects,
         loads,
         bridge: bridge(document, &typed.bridge)?,
         faults,
         end,
         settle: typed.settle.unwrap_or(Duration::from_secs(60)),
-        expect: expectation(&typed.expect),
+        expect: expectation(document, &typed.expect)?,
     };
     if plan.intended() > MOST_MESSAGES {
         let what = format!("{} messages in all are too many: at most {MOST_MESSAGES}", plan.intended());
@@ -137,6 +141,8 @@ fn bridge(document: &Document, typed: &Bridge) -> Result<BridgeSettings, YamlErr
         reconnect_max: typed.reconnect.max.unwrap_or(default.reconnect_max),
         window: typed.window.unwrap_or(default.window),
         session_expiry: typed.session_expiry.unwrap_or(default.session_expiry),
+        max_messages: typed.cache.max_messages,
+        when_full: typed.cache.when_full,
     };
     if !matches!(settings.protocol, 4 | 5) {
         return wrong("protocol", "write 5, or 4 for MQTT 3.1.1");
@@ -156,6 +162,9 @@ fn bridge(document: &Document, typed: &Bridge) -> Result<BridgeSettings, YamlErr
     if settings.reconnect_min > settings.reconnect_max {
         return wrong("reconnect", "min is above max: write for example { min: 100ms, max: 1s }");
     }
+    if settings.max_messages == Some(0) {
+        return wrong("cache.max_messages", "0 would keep nothing: at least 1");
+    }
     if settings.window == 0 {
         return wrong("window", "0 would send nothing: write 1 to 65535");
     }
@@ -166,14 +175,31 @@ fn bridge(document: &Document, typed: &Bridge) -> Result<BridgeSettings, YamlErr
 }
 
 /// A section that is absent asks for the guarantees; a key that is absent is not silently lenient.
-fn expectation(typed: &Expect) -> Expectation {
-    let or = |typed: Option<Allowance>, default: Option<u64>| typed.map_or(default, |allowance| allowance.0);
-    Expectation {
+fn expectation(document: &Document, typed: &Expect) -> Result<Expectation, YamlError> {
+    let words = [
+        ("lost", typed.lost, Allowance::Evicted),
+        ("duplicated.qos2", typed.duplicated.qos2, Allowance::Ambiguous),
+        ("duplicated.qos1", typed.duplicated.qos1, Allowance::Any),
+        ("out_of_order", typed.out_of_order, Allowance::Any),
+    ];
+    for (key, value, own) in words {
+        if let Some(value @ (Allowance::Evicted | Allowance::Ambiguous)) = value
+            && value != own
+        {
+            let what = "only lost can be `evicted`, and only duplicated.qos2 `ambiguous`: write a number, or `any`";
+            return Err(document.wrong(&format!("expect.{key}"), what));
+        }
+    }
+    let or = |typed: Option<Allowance>, default: Option<u64>| typed.map_or(default, Allowance::number);
+    Ok(Expectation {
         lost: or(typed.lost, Some(0)),
+        lost_if_evicted: typed.lost == Some(Allowance::Evicted),
+        refused_as_counted: typed.refused.is_some(),
         duplicated_qos1: or(typed.duplicated.qos1, None),
         duplicated_qos2: or(typed.duplicated.qos2, Some(0)),
+        duplicated_qos2_if_ambiguous: typed.duplicated.qos2 == Some(Allowance::Ambiguous),
         out_of_order: or(typed.out_of_order, Some(0)),
         drained_within: typed.drained_within,
         first_delivery_within: typed.first_delivery_within,
-    }
+    })
 }

@@ -11,9 +11,29 @@ use crate::bridge::yaml::Text;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment(pub Duration);
 
-/// A number that is not exceeded, or `any` (`None`).
+/// A number that is not exceeded, or a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Allowance(pub Option<u64>);
+pub enum Allowance {
+    /// At most so many.
+    AtMost(u64),
+    /// Counted and not judged.
+    Any,
+    /// As many as the bridge counted as dropped, and the oldest.
+    Evicted,
+    /// As many as the bridge counted as ambiguous.
+    Ambiguous,
+}
+
+impl Allowance {
+    /// The number; `None`: not judged.
+    pub fn number(self) -> Option<u64> {
+        match self {
+            Self::AtMost(number) => Some(number),
+            Self::Any => None,
+            Self::Evicted | Self::Ambiguous => Some(0),
+        }
+    }
+}
 
 /// A share of a hundred, as in `30%`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,8 +63,10 @@ impl<'de> Deserialize<'de> for Allowance {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         fn allowance(text: &str) -> Result<Allowance, String> {
             match text {
-                "any" => Ok(Allowance(None)),
-                _ => text.parse().map(|number| Allowance(Some(number))).map_err(|_| {
+                "any" => Ok(Allowance::Any),
+                "evicted" => Ok(Allowance::Evicted),
+                "ambiguous" => Ok(Allowance::Ambiguous),
+                _ => text.parse().map(Allowance::AtMost).map_err(|_| {
                     format!("`{text}` is no number of messages: write 0 or more, or `any` to count without judging")
                 }),
             }

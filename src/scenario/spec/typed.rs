@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 pub use super::scalar::{Allowance, BytesPerSecond, Moment, Percent, Scalar};
 use crate::bridge::units;
-use crate::scenario::plan::{Acknowledgement, Direction, EnvironmentKind, RemotePreset, Side, Via};
+use crate::scenario::plan::{Acknowledgement, Direction, EnvironmentKind, RemotePreset, Side, Via, WhenFull};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -76,6 +76,8 @@ pub struct Remote {
     pub ready_within: Option<Duration>,
     /// Which broker, for the environment `local`; absent: mosquitto where it is installed, else the built-in one.
     pub broker: Option<Broker>,
+    /// The Receive Maximum that it grants, at least 1; absent: as many as the protocol allows.
+    pub receive_maximum: Option<u16>,
 }
 
 /// The brokers that can be the remote in the environment `local`.
@@ -142,6 +144,19 @@ pub struct Bridge {
     /// Whole seconds.
     #[serde(default, deserialize_with = "units::optional_duration")]
     pub session_expiry: Option<Duration>,
+    /// What it keeps for the remote.
+    #[serde(default)]
+    pub cache: Cache,
+}
+
+/// What a bridge keeps for the remote, in the words of bridge.yaml.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    /// So many messages, at least 1; absent: as many as come.
+    pub max_messages: Option<u64>,
+    /// What happens beyond; absent: what is the bridge's own way.
+    pub when_full: Option<WhenFull>,
 }
 
 /// The waits before reconnects.
@@ -277,8 +292,12 @@ pub enum Action {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
-    /// Acknowledged messages that may be lost; absent: 0.
+    /// Acknowledged messages that may be lost, or `evicted`: as many as the bridge itself has counted as dropped, and
+    /// they are the oldest of what waited. Absent: 0.
     pub lost: Option<Allowance>,
+    /// `counted`: the refusals that publishers have seen are those that the bridge has counted, and nothing of what was
+    /// refused arrives. Absent: not judged.
+    pub refused: Option<Counted>,
     /// Messages that may arrive more than once.
     #[serde(default)]
     pub duplicated: Duplicated,
@@ -298,8 +317,16 @@ pub struct Expect {
 pub struct Duplicated {
     /// Absent: `any`, as MQTT allows it.
     pub qos1: Option<Allowance>,
-    /// Absent: 0.
+    /// A number, `any`, or `ambiguous`: as many as the bridge itself has counted as ambiguous. Absent: 0.
     pub qos2: Option<Allowance>,
+}
+
+/// What is held against the bridge's own counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counted {
+    /// Both must agree.
+    Counted,
 }
 
 fn one() -> u64 {

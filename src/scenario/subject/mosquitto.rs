@@ -21,7 +21,7 @@ pub(super) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -
         line("persistence", "true".into()),
         line("persistence_location", format!("{}/", sites.folder.display())),
         line("autosave_interval", "1".into()),
-        line("max_queued_messages", "0".into()),
+        line("max_queued_messages", bridge.max_messages.unwrap_or(0).to_string()),
         // After a stall 2.0.11 and its peer disagree about who may have 20 messages under way in 3.1.1, which has no
         // Receive Maximum: one closes the connection on the other, again and again ("Unknown error"), and nothing that is
         // queued ever arrives, whatever the remote's own limit is. Without a limit it drains.

@@ -43,6 +43,12 @@ pub(super) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -
         }],
         "metrics": { "bind": sites.metrics.to_string() },
     });
+    if let Some(max_messages) = bridge.max_messages {
+        root["cache"]["max_messages"] = max_messages.into();
+    }
+    if let Some(when_full) = bridge.when_full {
+        root["cache"]["when_full"] = json!(when_full);
+    }
     for (key, value) in &subject.settings {
         let wrong = |why: String| SubjectError::Setting { name: subject.name.clone(), key: key.clone(), why };
         let value: Value = serde_yaml::from_str(value).map_err(|error| wrong(error.to_string()))?;
@@ -53,10 +59,14 @@ pub(super) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -
 }
 
 /// Our own program as a small broker without bridges, for where no other remote is installed.
-pub(crate) fn broker(listen: SocketAddr, folder: &Path) -> Configuration {
+pub(crate) fn broker(listen: SocketAddr, receive_maximum: Option<u16>, folder: &Path) -> Configuration {
     // Without a cache: like the mosquitto that it stands for, it keeps its sessions in memory.
     // Nothing that it keeps for the subject may be dropped: that would look like the subject's loss.
-    configuration(&json!({ "listeners": [{ "bind": listen.to_string(), "max_queued_bytes": "64GiB" }] }), folder, false)
+    let mut listener = json!({ "bind": listen.to_string(), "max_queued_bytes": "64GiB" });
+    if let Some(receive_maximum) = receive_maximum {
+        listener["receive_maximum"] = receive_maximum.into();
+    }
+    configuration(&json!({ "listeners": [listener] }), folder, false)
 }
 
 fn configuration(root: &Value, folder: &Path, has_metrics: bool) -> Configuration {

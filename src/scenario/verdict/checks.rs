@@ -1,6 +1,7 @@
 //! The checks: what was expected against what was seen, each with a verdict of its own.
 use std::time::Duration;
 
+use super::counted;
 use super::doubts::Doubts;
 use super::timing::Backlog;
 use crate::bridge::units::format_duration;
@@ -19,7 +20,7 @@ pub(super) struct Evidence<'a> {
 }
 
 pub(super) fn all(evidence: &Evidence<'_>) -> Vec<Check> {
-    let expect = &evidence.plan.expect;
+    let (expect, facts) = (&evidence.plan.expect, evidence.facts);
     let twice = Class { of: |totals| totals.duplicated, ..ARRIVED };
     let lost = Class {
         of: |totals| totals.lost,
@@ -28,14 +29,27 @@ pub(super) fn all(evidence: &Evidence<'_>) -> Vec<Check> {
         excuse: Doubts::explain_missing,
     };
     let mut checks = Vec::new();
-    checks.extend(evidence.count("lost", expect.lost, |qos| qos > 0, lost));
+    let evicted = |lost: u64| lost.saturating_add(counted::evicted(facts).unwrap_or(0));
+    let allowed = if expect.lost_if_evicted { expect.lost.map(evicted) } else { expect.lost };
+    checks.extend(evidence.count("lost", allowed, |qos| qos > 0, lost));
     checks.extend(evidence.count("duplicated at QoS 1", expect.duplicated_qos1, |qos| qos == 1, twice));
-    checks.extend(evidence.count("duplicated at QoS 2", expect.duplicated_qos2, |qos| qos == 2, twice));
+    let ambiguous = |twice: u64| twice.saturating_add(counted::ambiguous(facts).unwrap_or(0));
+    let allowed = if expect.duplicated_qos2_if_ambiguous {
+        expect.duplicated_qos2.map(ambiguous)
+    } else {
+        expect.duplicated_qos2
+    };
+    let check = evidence.count("duplicated at QoS 2", allowed, |qos| qos == 2, twice);
+    checks.extend(
+        check.map(|check| counted::or_unknown(check, expect.duplicated_qos2_if_ambiguous, counted::ambiguous(facts))),
+    );
     checks.extend(evidence.count("out of order", expect.out_of_order, |_| true, ARRIVED));
     checks.extend(drained(evidence));
     checks.extend(first_delivery(evidence));
     checks.extend(late(evidence));
     checks.extend(unexpected(evidence));
+    checks.extend(counted::survivors(evidence));
+    checks.extend(counted::refused(evidence));
     checks.extend(counters(evidence.facts));
     checks.extend(process(evidence.facts));
     checks
@@ -178,6 +192,6 @@ fn process(facts: &Facts) -> Option<Check> {
     Some(check("process", Verdict::Fail, "it lives", observed))
 }
 
-fn check(name: &str, verdict: Verdict, expected: &str, observed: String) -> Check {
+pub(super) fn check(name: &str, verdict: Verdict, expected: &str, observed: String) -> Check {
     Check { name: name.to_owned(), verdict, expected: expected.to_owned(), observed }
 }

@@ -4,6 +4,7 @@
 //! are weighed against what they could explain (`doubts`). Together: **fail** where a check failed; else
 //! **inconclusive** where a check could not be concluded or there is a doubt; else **pass**.
 mod checks;
+mod counted;
 mod doubts;
 mod summary;
 mod tally;

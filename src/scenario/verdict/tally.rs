@@ -68,6 +68,7 @@ pub(super) fn totals(load: &Load, index: usize, ledger: &Ledger) -> Totals {
         totals.sent += 1;
         totals.acknowledged += u64::from(row.acknowledged());
         totals.refused += u64::from(row.refused());
+        totals.refused_and_received += u64::from(row.refused() && arrived);
         totals.received += u64::from(row.copies());
         totals.recovered += u64::from(arrived && qos > 0 && !row.acknowledged());
         totals.duplicated += u64::from(row.copies() > 1);

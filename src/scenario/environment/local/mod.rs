@@ -1,4 +1,6 @@
 //! Child processes and a fault proxy on loopback: needs nothing installed but, at best, mosquitto.
+mod disk;
+mod faults;
 mod world;
 
 use std::net::SocketAddr;
@@ -35,10 +37,27 @@ impl Environment for Local {
             (FaultKind::Pause, Side::Remote) => Support::Approximated(
                 "the link to the remote stands still; its process goes on, for the receiver that no fault touches",
             ),
-            (FaultKind::Pause, Side::Bridge) => Support::Unsupported("only the remote can be paused"),
-            (FaultKind::Cut | FaultKind::Reset | FaultKind::Refuse, _) => Support::Exact,
-            (FaultKind::Kill | FaultKind::Restart | FaultKind::Stop, Side::Bridge) => Support::Exact,
-            _ => Support::Unsupported("not yet"),
+            (FaultKind::Loss, _) => Support::Approximated(
+                "a lost segment comes later by TCP's retransmission time, as the proxy draws it; no SYN is lost",
+            ),
+            (FaultKind::Kill, Side::Remote) => Support::Approximated(
+                "what it has acknowledged is passed on, and its sessions are written down, before it is killed",
+            ),
+            (FaultKind::FillDisk, _) => disk::missing_right().map_or(Support::Exact, Support::Unsupported),
+            (
+                FaultKind::Cut
+                | FaultKind::Reset
+                | FaultKind::Refuse
+                | FaultKind::HalfOpen
+                | FaultKind::Delay
+                | FaultKind::Throttle
+                | FaultKind::DropPackets
+                | FaultKind::Pause
+                | FaultKind::Kill
+                | FaultKind::Stop
+                | FaultKind::Restart,
+                _,
+            ) => Support::Exact,
         }
     }
 

@@ -23,10 +23,26 @@ fn what_it_cannot_do_is_an_error_and_what_it_approximates_is_listed_once() {
     let approximated = approximations(&local, &plan).unwrap();
     assert_eq!(approximated.len(), 1);
     assert!(approximated[0].starts_with("disconnect: "), "{approximated:?}");
-    let mut plan = faults("  - { at: 1s, do: kill, for: 1s }\n");
-    plan.faults[0].on = Side::Remote;
-    let error = approximations(&local, &plan).unwrap_err().to_string();
-    assert!(error.starts_with("the environment local cannot do kill on Remote: "), "{error}");
+    let error = approximations(&Incapable, &plan).unwrap_err().to_string();
+    assert_eq!(error, "the environment incapable cannot do disconnect on Remote: it can do nothing");
+}
+
+struct Incapable;
+
+impl Environment for Incapable {
+    type World = LocalWorld;
+    fn name(&self) -> &'static str {
+        "incapable"
+    }
+    fn support(&self, _: &Fault) -> Support {
+        Support::Unsupported("it can do nothing")
+    }
+    fn check(&self, _: &Plan, _: &SubjectPlan) -> Result<(), EnvironmentError> {
+        Ok(())
+    }
+    async fn prepare(&self, _: Request<'_>) -> Result<LocalWorld, EnvironmentError> {
+        unreachable!()
+    }
 }
 
 impl Examined for LocalWorld {
@@ -100,7 +116,7 @@ async fn a_subject_that_does_not_start_is_named_with_its_last_lines() {
 async fn a_port_that_is_taken_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let error = super::super::proxy::Proxy::open(address, address).err().unwrap();
+    let error = super::super::proxy::Proxy::open(address, "").err().unwrap();
     assert!(error.to_string().contains(&format!("cannot listen on {address}")), "{error}");
 }
 

@@ -1,46 +1,60 @@
 //! One subject's world on loopback: remote, fault proxy and subject.
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::time::timeout;
 
-use super::super::launch::{FAREWELL, Launch, READY};
+use super::super::launch::{Launch, READY};
 use super::super::process::Process;
-use super::super::proxy::{Door, Link, Proxy};
-use super::super::{EnvironmentError, Request, World, programs, remote};
+use super::super::proxy::Proxy;
+use super::super::{EnvironmentError, Request, World, disk, programs, remote};
+use super::disk::Disk;
 use super::free_port;
-use crate::scenario::history::{Event, Role};
-use crate::scenario::plan::{Fault, FaultKind};
+use crate::scenario::examiner::Examiner;
+use crate::scenario::history::Role;
+use crate::scenario::plan::{Fault, Plan};
 use crate::scenario::recorder::Recorder;
 use crate::scenario::subject::{self, Sites};
 
 /// Remote, proxy and subject of one run.
 pub(crate) struct LocalWorld {
-    recorder: Recorder,
-    remote: Process,
-    remote_address: SocketAddr,
+    pub(super) recorder: Recorder,
+    pub(super) examiner: Examiner,
+    pub(super) remote: Option<Process>,
+    pub(super) remote_launch: Launch,
+    pub(super) remote_address: SocketAddr,
+    /// Where the remote keeps its sessions, where it does.
+    pub(super) sessions: Option<PathBuf>,
     remote_version: String,
     proxy_address: SocketAddr,
-    proxy: Option<Proxy>,
+    pub(super) proxy: Option<Proxy>,
+    /// Faults of the link that are in force.
+    pub(super) on_link: BTreeMap<usize, Fault>,
     launch: Launch,
-    subject: Option<Process>,
+    pub(super) subject: Option<Process>,
     subject_version: String,
     listener: SocketAddr,
     metrics: Option<SocketAddr>,
-    link: &'static str,
+    /// The subject's own disk, where the plan fills it. Behind the processes: fields are dropped in their order.
+    pub(super) disk: Option<Disk>,
 }
 
 impl LocalWorld {
     pub(super) async fn prepare(own: &Path, request: Request<'_>) -> Result<Self, EnvironmentError> {
-        let Request { plan, subject, folder, recorder, examiner: _ } = request;
+        let Request { plan, subject, folder, recorder, examiner } = request;
         let (listener, proxy_address, metrics) = (free_port()?, free_port()?, free_port()?);
         let work = folder.join("work");
         let remote = (proxy_address.ip().to_string(), proxy_address.port());
         let sites = Sites { listen: listener, remote, metrics, folder: &work };
         let configuration = subject::configure(plan, subject, &sites)?;
         let (program, subject_version) = programs::locate(configuration.program, own).await?;
+        // Below the disk as well, for people who look into the run's folder afterwards.
         remote::write_files(&configuration, &work)?;
-        let launch = Launch::new(Role::Subject, &subject.name, (program, configuration.arguments), folder, recorder)?;
+        let disk = mounted(plan, &work)?;
+        remote::write_files(&configuration, &work)?;
+        let what_runs = (program, configuration.arguments);
+        let launch = Launch::new(Role::Subject, &subject.name, what_runs, folder, recorder)?;
         let remote_address = free_port()?;
         let chosen = remote::choose(plan, own, remote_address, &folder.join("remote")).await?;
         let what_runs = (chosen.program, chosen.arguments);
@@ -49,25 +63,22 @@ impl LocalWorld {
         remote_launch.ready(&remote, remote_address).await?;
         Ok(Self {
             recorder: recorder.clone(),
-            remote,
+            examiner: examiner.clone(),
+            remote: Some(remote),
+            remote_launch,
             remote_address,
+            sessions: chosen.sessions,
             remote_version: chosen.version,
             proxy_address,
             proxy: None,
+            on_link: BTreeMap::new(),
             launch,
             subject: None,
             subject_version,
             listener,
             metrics: configuration.has_metrics.then_some(metrics),
-            link: "closed",
+            disk,
         })
-    }
-
-    async fn set_link(&mut self, link: Link) -> Result<(), EnvironmentError> {
-        match &mut self.proxy {
-            Some(proxy) => Ok(proxy.set(link).await?),
-            None => Ok(()),
-        }
     }
 
     /// Where the subject finds the link.
@@ -76,23 +87,31 @@ impl LocalWorld {
         self.proxy_address
     }
 
-    /// A fault that does not look as it should makes the run worth little.
-    async fn verify(&self, door: Door) {
-        if let Some(proxy) = &self.proxy
-            && let Err(error) = proxy.verify(door).await
-        {
-            self.recorder.record(Event::Doubt { why: error.to_string() });
+    /// Starts the subject; where that is not the first time, nobody waits for it.
+    pub(super) fn start_again(&mut self) -> Result<(), EnvironmentError> {
+        if self.subject.as_ref().is_none_or(|subject| subject.ended().is_some()) {
+            self.subject = Some(self.launch.start()?);
         }
+        Ok(())
     }
 
-    async fn end_subject(&mut self, kind: FaultKind) {
+    /// SIGTERM, or SIGKILL at once.
+    pub(super) async fn end_subject(&mut self, politely: bool) {
         let Some(subject) = self.subject.take() else { return };
-        if kind == FaultKind::Kill {
-            subject.kill().await;
-        } else {
-            self.launch.stop(&subject).await;
-        }
+        self.launch.end(&subject, politely).await;
     }
+
+    /// SIGTERM, or SIGKILL at once.
+    pub(super) async fn end_remote(&mut self, politely: bool) {
+        let Some(remote) = self.remote.take() else { return };
+        self.remote_launch.end(&remote, politely).await;
+    }
+}
+
+/// A disk of its own for the subject's folder, where the plan fills it.
+fn mounted(plan: &Plan, folder: &Path) -> Result<Option<Disk>, EnvironmentError> {
+    let failed = |source| EnvironmentError::Disk { path: folder.to_owned(), source };
+    disk::size(plan).map(|bytes| Disk::mount(folder, bytes)).transpose().map_err(failed)
 }
 
 impl World for LocalWorld {
@@ -117,8 +136,7 @@ impl World for LocalWorld {
     }
 
     async fn open_link(&mut self) -> Result<(), EnvironmentError> {
-        self.proxy = Some(Proxy::open(self.proxy_address, self.remote_address)?);
-        self.link = "open";
+        self.proxy = Some(Proxy::open(self.proxy_address, &self.remote_address.to_string())?);
         Ok(())
     }
 
@@ -134,49 +152,29 @@ impl World for LocalWorld {
     }
 
     async fn apply(&mut self, index: usize, fault: &Fault) -> Result<(), EnvironmentError> {
-        let on = Event::FaultOn { fault: index, kind: fault.kind, on: fault.on };
-        match Link::under(fault.kind) {
-            Some(link) => {
-                self.set_link(link).await?;
-                self.recorder.record(on);
-                self.link = fault.kind.name();
-                self.verify(link.door).await;
-            }
-            None => {
-                self.recorder.record(on);
-                self.end_subject(fault.kind).await;
-            }
-        }
-        Ok(())
+        self.begin(index, fault).await
     }
 
     async fn heal(&mut self, index: usize, fault: &Fault) -> Result<(), EnvironmentError> {
-        let off = Event::FaultOff { fault: index, kind: fault.kind, on: fault.on };
-        if Link::under(fault.kind).is_some() {
-            self.set_link(Link::OPEN).await?;
-            self.recorder.record(off);
-            self.link = "open";
-            self.verify(Door::Open).await;
-        } else {
-            if self.subject.as_ref().is_none_or(|subject| subject.ended().is_some()) {
-                self.subject = Some(self.launch.start()?);
-            }
-            self.recorder.record(off);
-        }
-        Ok(())
+        self.end(index, fault).await
     }
 
     fn link(&self) -> &'static str {
-        self.link
+        match (&self.proxy, self.on_link.values().next_back()) {
+            (None, _) => "closed",
+            (_, Some(fault)) => fault.kind.name(),
+            (_, None) if self.remote.is_none() => "without a remote",
+            (Some(_), None) => "open",
+        }
     }
 
     async fn stop_subject(&mut self) {
-        self.end_subject(FaultKind::Restart).await;
+        self.end_subject(true).await;
     }
 
     async fn stop_remote(&mut self) {
         self.proxy = None;
-        // Nothing depends on how the remote ends.
-        let _ = self.remote.terminate(FAREWELL).await;
+        self.end_remote(true).await;
+        self.disk = None;
     }
 }

@@ -20,7 +20,7 @@ use super::owner::{self, Owner};
 use super::topology::Topology;
 use crate::scenario::examiner::Examiner;
 use crate::scenario::history::Role;
-use crate::scenario::plan::{Fault, Parameters, Plan, Side};
+use crate::scenario::plan::{Fault, Side};
 use crate::scenario::recorder::Recorder;
 use crate::scenario::subject::{self, Sites};
 
@@ -69,7 +69,8 @@ impl NetnsWorld {
         let names = Names::write(&of_names, addresses.remote_link()).map_err(|source| file(&of_names, source))?;
         let work = folder.join("work");
         std::fs::create_dir_all(&work).map_err(|source| file(&work, source))?;
-        let mounts = Mounts::make(&names.files(), disk(plan, &work).as_ref());
+        let disk = disk::size(plan).map(|size| Disk { place: &work, size });
+        let mounts = Mounts::make(&names.files(), disk.as_ref());
         let (mounts, disk) = mounts.map_err(|source| NetnsError::system("the subject's mounts", source))?;
 
         let at_bridge = |port| SocketAddr::from((addresses.bridge_control(), port));
@@ -143,25 +144,15 @@ impl NetnsWorld {
     /// SIGTERM, or SIGKILL at once.
     pub(super) async fn end_subject(&mut self, politely: bool) {
         if let Some(subject) = self.subject.take() {
-            end(&self.launch, &subject, politely).await;
+            self.launch.end(&subject, politely).await;
         }
     }
 
     /// SIGTERM, or SIGKILL at once.
     pub(super) async fn end_remote(&mut self, politely: bool) {
         if let Some(remote) = self.remote.take() {
-            end(&self.remote_launch, &remote, politely).await;
+            self.remote_launch.end(&remote, politely).await;
         }
-    }
-}
-
-async fn end(launch: &Launch, process: &Process, politely: bool) {
-    if politely {
-        // One that stands still would not hear of SIGTERM.
-        process.signal(libc::SIGCONT);
-        launch.stop(process).await;
-    } else {
-        process.kill().await;
     }
 }
 
@@ -232,16 +223,6 @@ impl World for NetnsWorld {
     async fn stop_remote(&mut self) {
         self.end_remote(true).await;
     }
-}
-
-/// A disk of its own for the subject's folder, where the plan fills it.
-fn disk<'a>(plan: &Plan, place: &'a Path) -> Option<Disk<'a>> {
-    let sizes = plan.faults.iter().filter_map(|fault| match fault.parameters {
-        Parameters::FillDisk { size } => Some(size.unwrap_or(disk::DEFAULT_BYTES)),
-        _ => None,
-    });
-    // Several that differ: the smallest is full in all of them.
-    sizes.min().map(|size| Disk { place, size })
 }
 
 /// Where an open folder can be reached, whatever is mounted elsewhere.

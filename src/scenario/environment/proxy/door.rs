@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::relay::{self, Traffic};
+use super::relay::{self, Way};
 use super::{Door, ProxyError};
 
 const BACKLOG: i32 = 1024;
@@ -19,8 +19,7 @@ const LOOPBACK_CONNECT: Duration = Duration::from_millis(100);
 /// The proxy's listener in one of its states.
 pub(super) struct Doorway {
     address: SocketAddr,
-    remote: SocketAddr,
-    traffic: watch::Receiver<Traffic>,
+    way: Way,
     listener: Option<Arc<TcpListener>>,
     acceptor: Option<JoinHandle<()>>,
     /// Our own connection that fills the accept queue during [`Door::TimeOut`].
@@ -30,14 +29,9 @@ pub(super) struct Doorway {
 }
 
 impl Doorway {
-    pub(super) fn open(
-        address: SocketAddr,
-        remote: SocketAddr,
-        traffic: watch::Receiver<Traffic>,
-    ) -> Result<Self, ProxyError> {
+    pub(super) fn open(address: SocketAddr, way: Way) -> Result<Self, ProxyError> {
         let listener = Some(Arc::new(listen(address)?));
-        let mut doorway =
-            Self { address, remote, traffic, listener, acceptor: None, plug: None, passed: watch::Sender::new(0) };
+        let mut doorway = Self { address, way, listener, acceptor: None, plug: None, passed: watch::Sender::new(0) };
         doorway.accept(Door::Open);
         Ok(doorway)
     }
@@ -69,7 +63,9 @@ impl Doorway {
             Door::Open | Door::Reset => self.accept(door),
             Door::TimeOut if self.plug.is_none() => {
                 // A backlog of 0 still takes one connection; where one waits already, ours is not needed.
-                if let Ok(Ok(plug)) = tokio::time::timeout(LOOPBACK_CONNECT, TcpStream::connect(self.address)).await {
+                if let Ok(Ok(plug)) =
+                    tokio::time::timeout(LOOPBACK_CONNECT, TcpStream::connect(super::reachable(self.address))).await
+                {
                     self.plug = Some(plug);
                 }
             }
@@ -96,7 +92,7 @@ impl Doorway {
             listener.poll_accept(&mut std::task::Context::from_waker(waker))
         {
             if Some(peer) != plug {
-                tokio::spawn(pass(client, self.remote, self.traffic.clone(), self.passed.clone()));
+                tokio::spawn(pass(client, self.way.clone(), self.passed.clone()));
             }
         }
     }
@@ -104,14 +100,15 @@ impl Doorway {
     fn accept(&mut self, door: Door) {
         let Some(listener) = self.listener.clone() else { return };
         let plug = self.plug.take().and_then(|plug| plug.local_addr().ok());
-        let (remote, traffic, passed) = (self.remote, self.traffic.clone(), self.passed.clone());
+        let (mut way, passed) = (self.way.clone(), self.passed.clone());
         self.acceptor = Some(tokio::spawn(async move {
             loop {
                 match listener.accept().await {
                     Ok((_, peer)) if Some(peer) == plug => {}
                     Ok((client, _)) if door == Door::Reset => relay::reset(&client),
                     Ok((client, _)) => {
-                        tokio::spawn(pass(client, remote, traffic.clone(), passed.clone()));
+                        way.seed += 1;
+                        tokio::spawn(pass(client, way.clone(), passed.clone()));
                     }
                     // Out of file descriptors, most likely; the next connection may fare better.
                     Err(error) => {
@@ -132,9 +129,9 @@ impl Drop for Doorway {
     }
 }
 
-async fn pass(client: TcpStream, remote: SocketAddr, traffic: watch::Receiver<Traffic>, passed: watch::Sender<usize>) {
+async fn pass(client: TcpStream, way: Way, passed: watch::Sender<usize>) {
     passed.send_modify(|passed| *passed += 1);
-    relay::relay(client, remote, traffic).await;
+    relay::relay(client, way).await;
     passed.send_modify(|passed| *passed -= 1);
 }
 

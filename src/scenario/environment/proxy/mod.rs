@@ -1,78 +1,38 @@
 //! The fault proxy: the one way between the subject and the remote, on loopback, with faults made to order.
 //!
-//! A fault is made of what happens to established connections and of what a new one meets ([`Link`]); `cut` is *stall*
-//! and *time out*, `pause` is *stall* and *hang*. No byte is ever discarded from a connection that then goes on: what
-//! was written before and during a fault arrives in order after the heal, or the connection is reset on both sides.
+//! A fault is made of what happens to established connections, of what a new one meets, and of what is done to what
+//! passes ([`Link`]); `cut` is *stall* and *time out*, `pause` is *stall* and *hang*. No byte is ever discarded from a
+//! connection that then goes on: what was written before and during a fault arrives in order after the heal, or the
+//! connection is reset on both sides. The one exception is what `drop_packets` is for: whole acknowledgements.
+//!
+//! It can be a part of the runner ([`Proxy`]), or a process of its own ([`serve`], [`ProxyClient`]).
 //!
 //! What a proxy cannot show: its kernel acknowledges what the subject sends during a stall, so TCP_USER_TIMEOUT has
 //! nothing to act upon behind it.
+mod client;
+mod control;
 mod door;
+mod link;
 pub(super) mod probe;
 mod relay;
+mod shaper;
+mod sieve;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
+pub(crate) use self::client::ProxyClient;
+pub use self::control::serve;
 use self::door::Doorway;
-use crate::scenario::plan::FaultKind;
 
+pub(crate) use self::link::{Door, Established, Link};
 use self::probe::Seen;
-
-/// What is done to established connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Established {
-    /// Bytes pass.
-    Flow,
-    /// No byte and no FIN passes; both kernels go on acknowledging.
-    Stall,
-    /// Reset on both sides.
-    Reset,
-}
-
-/// What a new connection meets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
-    /// It is let through.
-    Open,
-    /// It is established, and nothing answers.
-    Hang,
-    /// Its SYN is not answered.
-    TimeOut,
-    /// Connection refused.
-    Refuse,
-    /// It is established and reset.
-    Reset,
-}
-
-/// The state of the link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Link {
-    /// What is done to established connections.
-    pub(crate) established: Established,
-    /// What a new connection meets.
-    pub(crate) door: Door,
-}
-
-impl Link {
-    /// Everything passes.
-    pub(crate) const OPEN: Self = Self { established: Established::Flow, door: Door::Open };
-
-    /// What a fault makes of the link; `None`: it is no fault of the link.
-    pub(crate) fn under(fault: FaultKind) -> Option<Self> {
-        let (established, door) = match fault {
-            FaultKind::Cut => (Established::Stall, Door::TimeOut),
-            FaultKind::Disconnect => (Established::Stall, Door::Refuse),
-            FaultKind::Pause => (Established::Stall, Door::Hang),
-            FaultKind::Refuse => (Established::Flow, Door::Refuse),
-            FaultKind::Reset => (Established::Reset, Door::Reset),
-            _ => return None,
-        };
-        Some(Self { established, door })
-    }
-}
+use self::relay::{Traffic, Way};
+use self::sieve::Counts;
 
 /// Why the proxy could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +44,22 @@ pub enum ProxyError {
         address: SocketAddr,
         /// What the operating system said.
         source: std::io::Error,
+    },
+    /// The proxy is a process of its own, and nothing came of the connection to it.
+    #[error("the fault proxy at {address} does not answer: {source}")]
+    Control {
+        /// Where it is controlled.
+        address: SocketAddr,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// The proxy is a process of its own, and could not do what it was asked.
+    #[error("the fault proxy at {address}: {why}")]
+    Failed {
+        /// Where it is controlled.
+        address: SocketAddr,
+        /// What it says.
+        why: String,
     },
     /// A fault or a heal was made, and a connection of our own did not meet what it should.
     #[error("the link was to be {wanted:?} for new connections, and one of our own met {seen:?}")]
@@ -97,20 +73,24 @@ pub enum ProxyError {
 
 /// A running proxy in front of the remote.
 pub(crate) struct Proxy {
+    /// Where a connection of our own reaches it.
     address: SocketAddr,
     doorway: Doorway,
-    traffic: watch::Sender<relay::Traffic>,
+    traffic: watch::Sender<Traffic>,
+    counts: Counts,
 }
 
 impl Proxy {
-    /// Listens on `address` and passes everything to `remote`.
+    /// Listens on `address` and passes everything to `remote`, host and port, which is looked up for every connection.
     ///
     /// # Errors
     /// [`ProxyError::Listen`].
-    pub(crate) fn open(address: SocketAddr, remote: SocketAddr) -> Result<Self, ProxyError> {
-        let (traffic, watched) = watch::channel(relay::Traffic { flows: true, resets: 0 });
-        let doorway = Doorway::open(address, remote, watched)?;
-        Ok(Self { address, doorway, traffic })
+    pub(crate) fn open(address: SocketAddr, remote: &str) -> Result<Self, ProxyError> {
+        let traffic = watch::Sender::new(Traffic { link: Arc::new(Link::OPEN), resets: 0 });
+        let counts = Counts::default();
+        let way = Way { remote: remote.into(), traffic: traffic.subscribe(), counts: counts.clone(), seed: 0 };
+        let doorway = Doorway::open(address, way)?;
+        Ok(Self { address: reachable(address), doorway, traffic, counts })
     }
 
     /// Brings the link into a state and returns when it is in it; again is the same as once, but for
@@ -118,21 +98,22 @@ impl Proxy {
     ///
     /// # Errors
     /// [`ProxyError::Listen`] where the listener had to be opened again and another program took its port.
-    pub(crate) async fn set(&mut self, link: Link) -> Result<(), ProxyError> {
+    pub(crate) async fn set(&mut self, link: &Link) -> Result<(), ProxyError> {
+        self.counts.keep(&link.impairments);
         // Established connections first where they stall, new ones first where they flow: or a client could see half
         // of a fault.
         if link.established != Established::Flow {
-            self.regulate(link.established);
+            self.regulate(link);
         }
         self.doorway.set(link.door).await?;
-        self.regulate(link.established);
+        self.regulate(link);
         Ok(())
     }
 
-    fn regulate(&self, established: Established) {
+    fn regulate(&self, link: &Link) {
         self.traffic.send_modify(|traffic| {
-            traffic.flows = established != Established::Stall;
-            traffic.resets += u64::from(established == Established::Reset);
+            traffic.link = Arc::new(link.clone());
+            traffic.resets += u64::from(link.established == Established::Reset);
         });
     }
 
@@ -145,9 +126,25 @@ impl Proxy {
         if probe::fits(wanted, seen) { Ok(()) } else { Err(ProxyError::DoesNotHold { wanted, seen }) }
     }
 
+    /// Follows how many connections were let through and are still there.
+    pub(crate) fn connections(&self) -> watch::Receiver<usize> {
+        self.doorway.passed()
+    }
+
     /// Waits until a connection has been let through.
     pub(crate) async fn connected(&self) {
         // Cannot fail: the doorway holds the sender.
-        let _ = self.doorway.passed().wait_for(|passed| *passed > 0).await;
+        let _ = self.connections().wait_for(|passed| *passed > 0).await;
     }
+}
+
+/// An address to connect to, for one that was given to listen on.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }

@@ -7,6 +7,8 @@ use tokio::time::{sleep, timeout};
 
 use super::super::ports;
 use super::*;
+use crate::bridge::wire::{Ack, Packet, Version, encode};
+use crate::scenario::plan::{Acknowledgement, Acknowledgements, Direction, Fault, FaultKind, Parameters, Side};
 
 const BRIEF: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(5);
@@ -18,10 +20,15 @@ struct Setting {
     remote: TcpListener,
 }
 
+fn under(kind: FaultKind, parameters: Parameters) -> Link {
+    let (start, end) = (Duration::ZERO, LONG);
+    Link::under([(0, &Fault { kind, on: Side::Remote, parameters, when: None, start, end })])
+}
+
 async fn setting() -> Setting {
     let remote = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut proxy = Proxy::open(ports::free().unwrap(), remote.local_addr().unwrap()).unwrap();
-    proxy.set(Link::OPEN).await.unwrap();
+    let mut proxy = Proxy::open(ports::free().unwrap(), &remote.local_addr().unwrap().to_string()).unwrap();
+    proxy.set(&Link::OPEN).await.unwrap();
     let client = TcpStream::connect(proxy.address).await.unwrap();
     let (server, _) = remote.accept().await.unwrap();
     Setting { proxy, client, server, remote }
@@ -29,14 +36,14 @@ async fn setting() -> Setting {
 
 impl Setting {
     async fn put(&mut self, fault: FaultKind) {
-        let link = Link::under(fault).unwrap();
-        self.proxy.set(link).await.unwrap();
+        let link = under(fault, Parameters::None);
+        self.proxy.set(&link).await.unwrap();
         self.proxy.verify(link.door).await.unwrap();
     }
 
     async fn heal(&mut self) {
         for _ in 0..2 {
-            self.proxy.set(Link::OPEN).await.unwrap();
+            self.proxy.set(&Link::OPEN).await.unwrap();
         }
     }
 
@@ -154,7 +161,7 @@ async fn the_end_of_a_connection_waits_for_the_heal_behind_its_bytes() {
     setting.client.write_all(b"last words").await.unwrap();
     drop(setting.client);
     expect_silence(&mut setting.server).await;
-    setting.proxy.set(Link::OPEN).await.unwrap();
+    setting.proxy.set(&Link::OPEN).await.unwrap();
     expect(&mut setting.server, b"last words").await;
     assert_eq!(timeout(LONG, setting.server.read(&mut [0])).await.unwrap().unwrap(), 0);
 }
@@ -184,9 +191,9 @@ async fn a_stall_in_the_middle_of_a_flood_loses_nothing() {
     });
     for _ in 0..5 {
         sleep(Duration::from_millis(5)).await;
-        proxy.set(Link::under(FaultKind::Cut).unwrap()).await.unwrap();
+        proxy.set(&under(FaultKind::Cut, Parameters::None)).await.unwrap();
         sleep(Duration::from_millis(5)).await;
-        proxy.set(Link::OPEN).await.unwrap();
+        proxy.set(&Link::OPEN).await.unwrap();
     }
     writing.await.unwrap();
     assert_eq!(timeout(LONG, reading).await.unwrap().unwrap(), TOTAL);
@@ -198,4 +205,81 @@ async fn it_knows_how_many_connections_there_are() {
     timeout(LONG, proxy.connected()).await.unwrap();
     drop((client, server));
     timeout(LONG, proxy.doorway.passed().wait_for(|passed| *passed == 0)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_half_open_link_passes_one_way_and_new_connections_time_out() {
+    let mut setting = setting().await;
+    let half = under(FaultKind::HalfOpen, Parameters::HalfOpen { passes: Direction::ToRemote });
+    setting.proxy.set(&half).await.unwrap();
+    setting.proxy.verify(Door::TimeOut).await.unwrap();
+    setting.client.write_all(b"there").await.unwrap();
+    expect(&mut setting.server, b"there").await;
+    setting.server.write_all(b"answer").await.unwrap();
+    expect_silence(&mut setting.client).await;
+    setting.heal().await;
+    expect(&mut setting.client, b"answer").await;
+    setting.proxy.verify(Door::Open).await.unwrap();
+}
+
+#[tokio::test]
+async fn chosen_acknowledgements_are_swallowed_and_all_else_passes() {
+    let mut setting = setting().await;
+    let puback = |packet_id| {
+        let mut bytes = Vec::new();
+        encode(&Packet::Puback(Ack::success(packet_id)), Version::V4, &mut bytes);
+        bytes
+    };
+    let only = Acknowledgements { packets: vec![Acknowledgement::Puback], every: 2 };
+    setting.server.write_all(&puback(1)).await.unwrap();
+    expect(&mut setting.client, &puback(1)).await;
+    setting.proxy.set(&under(FaultKind::DropPackets, Parameters::DropPackets { only })).await.unwrap();
+    let ping: &[u8] = &[0xD0, 0];
+    setting.server.write_all(&[&puback(2), ping, &puback(3), ping].concat()).await.unwrap();
+    expect(&mut setting.client, &[&puback(2), ping, ping].concat()).await;
+    setting.heal().await;
+    setting.server.write_all(&[puback(4), puback(5)].concat()).await.unwrap();
+    expect(&mut setting.client, &[puback(4), puback(5)].concat()).await;
+}
+
+#[tokio::test]
+async fn a_delay_and_a_throttle_take_their_time_and_lose_nothing() {
+    let mut setting = setting().await;
+    let delay = Parameters::Delay { by: BRIEF, jitter: Duration::ZERO, only: None };
+    setting.proxy.set(&under(FaultKind::Delay, delay)).await.unwrap();
+    let begun = std::time::Instant::now();
+    setting.client.write_all(b"there").await.unwrap();
+    expect(&mut setting.server, b"there").await;
+    assert!(begun.elapsed() >= BRIEF, "{:?}", begun.elapsed());
+    let throttle = Parameters::Throttle { bytes_per_second: 1000 };
+    setting.proxy.set(&under(FaultKind::Throttle, throttle)).await.unwrap();
+    let begun = std::time::Instant::now();
+    setting.server.write_all(&[b'a'; 500]).await.unwrap();
+    expect(&mut setting.client, &[b'a'; 500]).await;
+    assert!(begun.elapsed() >= 2 * BRIEF, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_a_process_of_its_own_does_as_it_is_told() {
+    let remote = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (listen, control) = (ports::free().unwrap(), ports::free().unwrap());
+    let target = remote.local_addr().unwrap().to_string();
+    let serving = tokio::spawn(async move { serve(listen, &target, control).await });
+    let mut proxy = ProxyClient::connect(control).await.unwrap();
+    let (connected, client) = tokio::join!(proxy.connected(), TcpStream::connect(listen));
+    connected.unwrap();
+    let (mut client, (mut server, _)) = (client.unwrap(), remote.accept().await.unwrap());
+    proxy.set(&under(FaultKind::Cut, Parameters::None)).await.unwrap().unwrap();
+    client.write_all(b"late").await.unwrap();
+    expect_silence(&mut server).await;
+    // Whoever controls it may come back later: the link stays as it is.
+    drop(proxy);
+    let mut proxy = ProxyClient::connect(control).await.unwrap();
+    expect_silence(&mut server).await;
+    proxy.set(&Link::OPEN).await.unwrap().unwrap();
+    expect(&mut server, b"late").await;
+    let mut stream = TcpStream::connect(control).await.unwrap();
+    stream.write_all(b"nonsense\n").await.unwrap();
+    expect(&mut stream, br#"{"answer":"failed","why":"not understood: "#).await;
+    serving.abort();
 }
