@@ -2,15 +2,17 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
+use tokio::time::{sleep, timeout};
+
 use super::super::EnvironmentError;
 use super::super::log::Log;
-use super::super::proxy::{Link, ProxyClient};
+use super::super::proxy::{Link, ProxyClient, ProxyError};
 use super::bodies::{self, CONTROL_PORT};
 use super::container::{Container, Files};
 use super::engine::Engine;
 use super::image::Image;
 use super::owner::Names;
-use super::world::{DockerWorld, address, publish};
+use super::world::{DockerWorld, READY, RETRY, address, publish};
 use crate::scenario::history::Event;
 use crate::scenario::plan::{Fault, FaultKind, Plan};
 
@@ -64,8 +66,29 @@ impl Proxy {
         let name = names.of("proxy");
         let mut container = Container::create(engine, "the fault proxy", name, body, Files::default(), log).await?;
         container.start().await?;
-        let client = ProxyClient::connect(address(control)).await?;
+        let control = address(control);
+        // A published port takes connections before anybody listens behind it: only an answer is an answer.
+        let answered = async {
+            loop {
+                let mut client = ProxyClient::connect(control).await?;
+                match client.set(&Link::OPEN).await {
+                    Ok(_) => return Ok(client),
+                    Err(error @ ProxyError::Failed { .. }) => return Err(error),
+                    Err(_) => sleep(RETRY).await,
+                }
+            }
+        };
+        let late = || ProxyError::Control { address: control, source: std::io::ErrorKind::TimedOut.into() };
+        let client = timeout(READY, answered).await.unwrap_or_else(|_| Err(late()))?;
         Ok(Self { container, client, in_force: BTreeMap::new() })
+    }
+
+    /// Waits until the subject's connection has been let through.
+    ///
+    /// # Errors
+    /// [`ProxyError`] where the proxy does not answer.
+    pub(super) async fn connected(&mut self) -> Result<(), ProxyError> {
+        self.client.connected().await
     }
 
     /// Brings the link into the state that the faults in force make; a doubt, where it does not look like that.

@@ -30,9 +30,9 @@ use crate::scenario::recorder::Recorder;
 use crate::scenario::subject::{self, Program, Sites};
 
 /// How long a subject may take until it answers CONNECT, and until it has reached for the remote.
-const READY: Duration = Duration::from_secs(15);
+pub(super) const READY: Duration = Duration::from_secs(15);
 /// Between two tries to reach something.
-const RETRY: Duration = Duration::from_millis(20);
+pub(super) const RETRY: Duration = Duration::from_millis(20);
 /// How long a container may take to end after SIGTERM.
 pub(super) const FAREWELL: Duration = Duration::from_secs(10);
 /// The name that bridges find the remote by.
@@ -255,6 +255,12 @@ impl World for DockerWorld {
     async fn start_subject(&mut self) -> Result<(), EnvironmentError> {
         self.subject.start().await?;
         ready(&self.subject, "the subject", self.listener, READY).await?;
+        if let Some(proxy) = &mut self.proxy {
+            return match timeout(READY, proxy.connected()).await {
+                Ok(connected) => Ok(connected?),
+                Err(_) => Err(not_ready(&self.subject, "the subject", READY, "it made no connection to the remote")),
+            };
+        }
         self.subject_connected().await
     }
 
