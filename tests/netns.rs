@@ -208,7 +208,6 @@ fn what_a_killed_runner_leaves_is_gone_at_the_next_start() {
         assert!(Instant::now() < until, "{:?} after {cleaned}", traces(runner));
         std::thread::sleep(LOOK);
     }
-    assert!(netns::clean().unwrap().is_empty() || !traces(runner).iter().any(|trace| trace.contains("mqb")));
 }
 
 /// Whoever is not root gets a user namespace, and the same verdict.

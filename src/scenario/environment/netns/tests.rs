@@ -101,3 +101,24 @@ async fn look_for_a_way_around() {
     }
     assert_eq!(from_bridge(control).await.unwrap(), Seen::Connected, "and would, if it was not told");
 }
+
+/// The interface of a world whose namespace something still holds.
+#[test]
+fn an_interface_that_a_dead_runner_left_is_removed() {
+    if !possible("an_interface_that_a_dead_runner_left_is_removed") {
+        return;
+    }
+    let script = format!(
+        "link add mqb0b type veth peer name peer0\nlink set dev mqb0b alias \"mqtt-bridge replay 1:0\"\n\
+         link add mqb1b type veth peer name peer1\nlink set dev mqb1b alias \"{}\"\n",
+        Owner::this()
+    );
+    let removed = on_a_thread(|| {
+        unshare(libc::CLONE_NEWNET)?;
+        run(Tool::Ip, &["-batch", "-"], &script).map_err(std::io::Error::other)?;
+        clean().map_err(std::io::Error::other)
+    });
+    let removed = removed.unwrap();
+    assert_eq!(removed.interfaces, ["mqb0b"]);
+    assert!(removed.to_string().starts_with("network namespaces: removed interfaces mqb0b"), "{removed}");
+}

@@ -146,10 +146,11 @@ impl Sieve {
                 Effect::Swallow(only) if means(only) && self.counts.is_meant(*number, only.every) => {
                     fate = Fate::Swallow;
                 }
-                Effect::Hold { only, by, jitter } if means(only) && self.counts.is_meant(*number, only.every) => {
-                    if fate == Fate::Pass {
-                        fate = Fate::Hold(*by, *jitter);
-                    }
+                // Counted also where another effect has taken it already.
+                Effect::Hold { only, by, jitter }
+                    if means(only) && self.counts.is_meant(*number, only.every) && fate == Fate::Pass =>
+                {
+                    fate = Fate::Hold(*by, *jitter);
                 }
                 _ => {}
             }
