@@ -16,6 +16,7 @@ pub mod report;
 pub mod runner;
 mod sampler;
 pub mod schedule;
+pub mod shipped;
 pub mod spec;
 mod stop;
 #[cfg(test)]

@@ -4,15 +4,15 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use mqtt_bridge::scenario::plan::EnvironmentKind;
 use mqtt_bridge::scenario::runner::{self, Options};
-use mqtt_bridge::scenario::{report, spec, verdict};
+use mqtt_bridge::scenario::{report, shipped, spec, verdict};
 
 use crate::report::{Format, print};
 
 /// Run a scenario against one or more bridges, and report what was lost, duplicated or reordered
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The scenario file
-    #[arg(value_name = "SCENARIO.yaml")]
+    /// The scenario file, or the name of a shipped scenario
+    #[arg(value_name = "SCENARIO")]
     scenario: PathBuf,
     /// Where it runs; without this, as the scenario says
     #[arg(long, value_enum)]
@@ -44,7 +44,8 @@ enum Environment {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let mut plan = spec::load(&arguments.scenario, &arguments.subjects)?;
+    let mut loaded = shipped::load(&arguments.scenario, &arguments.subjects)?;
+    let plan = &mut loaded.plan;
     if let Some(environment) = arguments.environment {
         plan.environment = match environment {
             Environment::Auto => EnvironmentKind::Auto,
@@ -53,13 +54,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             Environment::Docker => EnvironmentKind::Docker,
         };
     }
-    spec::replace_images(&mut plan, &arguments.images)?;
+    spec::replace_images(plan, &arguments.images)?;
     let options = Options { own: std::env::current_exe()?, out: arguments.out.clone() };
-    runner::settle_in(&plan)?;
+    runner::settle_in(plan)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let outcome = runtime.block_on(runner::run(&plan, &options))?;
+    let outcome = runtime.block_on(runner::run(plan, &options))?;
     let ledgers: Vec<_> = outcome.subjects.into_iter().map(|subject| (subject.name, subject.ledger)).collect();
-    let report = verdict::report(&plan, &ledgers);
+    let report = verdict::report(plan, &ledgers);
     if let Some(folder) = &arguments.out {
         let file = folder.join(report::run_folder::REPORT);
         std::fs::write(&file, report::json::render(&report)?)?;

@@ -126,3 +126,38 @@ proptest! {
         prop_assert_eq!(progress.outstanding, count(|row| row.acknowledged() && row.copies() == 0 && !row.altered()));
     }
 }
+
+#[test]
+fn the_backlog_at_a_heal_drains_by_what_was_outstanding_then() {
+    let plan = plan(&format!("{SCENARIO}  - {{ when: {{ drained: 50% }}, do: cut, for: 1s }}\n"));
+    let off = |millis| at(millis, Event::FaultOff { fault: 0, kind: FaultKind::Cut, on: Side::Remote });
+    let mut history = vec![off(0)];
+    for seq in 0..4 {
+        history.extend([sent(10, 0, seq), acknowledged(20, 0, seq)]);
+    }
+    let drained = |history: &[Record]| ledger(&plan, history).drained().unwrap();
+    assert_eq!(drained(&history), Drained::default(), "a heal without a backlog is none");
+    history.push(off(30));
+    assert_eq!(drained(&history), Drained { backlog: 4, arrived: 0 });
+    // What is acknowledged after the heal has no part in it, and a second copy is no second message.
+    history.extend([sent(40, 0, 4), acknowledged(41, 0, 4), received(42, 0, 4)]);
+    history.extend([received(43, 0, 0), received(44, 0, 0), received(45, 0, 1)]);
+    assert_eq!(drained(&history), Drained { backlog: 4, arrived: 2 });
+    history.push(off(50));
+    assert_eq!(drained(&history), Drained { backlog: 2, arrived: 0 });
+    assert_eq!(ledger(&self::plan(SCENARIO), &history).drained(), None, "nobody waits for it");
+}
+
+#[test]
+fn a_receiver_leaves_with_the_remote_and_that_is_no_fact() {
+    let gone = |millis| at(millis, Event::ReceiverDisconnected { side: Side::Remote, why: "closed".into() });
+    let on = at(1000, Event::FaultOn { fault: 0, kind: FaultKind::Kill, on: Side::Remote });
+    let off = at(2000, Event::FaultOff { fault: 0, kind: FaultKind::Kill, on: Side::Remote });
+    let plan = plan(SCENARIO);
+    assert_eq!(ledger(&plan, &[on.clone(), gone(1001), off.clone()]).facts().receivers_gone, []);
+    assert_eq!(ledger(&plan, &[on.clone(), off, gone(2001)]).facts().receivers_gone.len(), 1);
+    let cut = at(1000, Event::FaultOn { fault: 0, kind: FaultKind::Cut, on: Side::Remote });
+    assert_eq!(ledger(&plan, &[cut, gone(1001)]).facts().receivers_gone.len(), 1);
+    let local = at(1001, Event::ReceiverDisconnected { side: Side::Bridge, why: "closed".into() });
+    assert_eq!(ledger(&plan, &[on, local]).facts().receivers_gone.len(), 1);
+}

@@ -24,7 +24,9 @@ pub(super) fn lines(timeline: &Timeline, width: usize) -> Vec<String> {
     for fault in &timeline.faults {
         kinds.entry(fault.kind).or_default().push(fault);
     }
-    lines.extend(kinds.into_iter().map(|(kind, faults)| marks(kind, &faults, scale, width)));
+    for (kind, faults) in kinds {
+        lines.extend(apart(faults).into_iter().map(|faults| marks(kind, &faults, scale, width)));
+    }
     let end = format!("{seconds} s");
     lines.push(format!("0 s{end:>width$}", width = scale.columns.saturating_sub(3).max(end.len() + 1)));
     let waited = timeline.faults.iter().filter_map(|fault| Some((fault, fault.waited_for.as_ref()?)));
@@ -64,6 +66,21 @@ fn block(rate: f64, highest: f64) -> char {
         return ' ';
     }
     BLOCKS[((rate / highest * BLOCKS.len() as f64).ceil() as usize).clamp(1, BLOCKS.len()) - 1]
+}
+
+/// Faults that hold at the same time stand in rows of their own.
+fn apart(faults: Vec<&FaultSpan>) -> Vec<Vec<&FaultSpan>> {
+    let mut rows: Vec<Vec<&FaultSpan>> = Vec::new();
+    for fault in faults {
+        match rows
+            .iter_mut()
+            .find(|row| row.iter().all(|other| other.end_s <= fault.start_s || fault.end_s <= other.start_s))
+        {
+            Some(row) => row.push(fault),
+            None => rows.push(vec![fault]),
+        }
+    }
+    rows
 }
 
 /// One kind of fault: `├── cut ──┤` where there is room for it, and `▲` for what is short.
@@ -134,6 +151,19 @@ received per second, highest 99
             ├───── cut ──────┤
                ├─┤ kill
 0 s                                                     20 s
+"#);
+    }
+
+    #[test]
+    fn what_overlaps_stands_in_rows_of_its_own_and_what_waited_says_for_what() {
+        let mut timeline = cut(20);
+        timeline.faults = vec![span(FaultKind::Delay, 1.0, 9.0), span(FaultKind::Delay, 4.0, 7.0)];
+        timeline.faults[1].waited_for = Some("20% of the backlog drained".into());
+        insta::assert_snapshot!(lines(&timeline, 78)[2..].join("\n"), @r#"
+   ├─────── delay ────────┤
+            ├───────┤ delay
+0 s                                                     20 s
+delay at 4.0 s, at 20% of the backlog drained
 "#);
     }
 

@@ -72,3 +72,75 @@ pub(super) fn refused(evidence: &Evidence<'_>) -> Option<Check> {
         Some(counted) => check(name, Verdict::Fail, expected, format!("{seen}, and it has counted {counted}")),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::judge;
+    use super::*;
+    use crate::scenario::history::{Event, Role};
+    use crate::scenario::report::model::Verdict::{Fail, Inconclusive, Pass};
+    use crate::scenario::story::{Story, at, plan};
+
+    /// 16 messages at QoS 1 and 8 at QoS 2.
+    fn story(expect: &str) -> Story {
+        Story::flawless(plan(&format!(
+            "load:\n  - {{ topic: one, qos: 1, qps: 4 }}\n  - {{ topic: two, qos: 2, qps: 2 }}\ntimeline:\n  \
+             - {{ at: 0s, do: publish, for: 4s }}\n  - {{ at: 1s, do: cut, for: 2s }}\nexpect: {{ {expect} }}\n"
+        )))
+    }
+
+    fn counted(story: Story, counters: &[(&str, f64)]) -> Story {
+        let values = counters.iter().map(|(name, value)| (format!("mqtt_bridge_{name}_total"), *value)).collect();
+        story.and(at(5000, Event::Counters { values }))
+    }
+
+    fn verdict_of(name: &str, story: Story) -> (Verdict, String) {
+        let plan = story.plan.clone();
+        let report = judge(&plan, &story.ledger());
+        let check = report.checks.into_iter().find(|check| check.name == name).unwrap();
+        (check.verdict, check.observed)
+    }
+
+    #[test]
+    fn as_many_may_come_twice_as_were_ambiguous() {
+        let twice = || story("duplicated: { qos2: ambiguous }").received(3900, 1, 2).received(3901, 1, 3);
+        let verdict = |counters: &[(&str, f64)]| verdict_of("duplicated at QoS 2", counted(twice(), counters)).0;
+        assert_eq!(verdict(&[("messages_ambiguous", 2.0)]), Pass);
+        assert_eq!(verdict(&[("messages_ambiguous", 1.0)]), Fail);
+        assert_eq!(verdict(&[]), Inconclusive);
+        let started = |story: Story| {
+            (0..2).fold(story, |story, pid| story.and(at(0, Event::ProcessStarted { role: Role::Subject, pid })))
+        };
+        let again = started(counted(twice(), &[("messages_ambiguous", 2.0)]));
+        assert_eq!(verdict_of("duplicated at QoS 2", again).0, Inconclusive, "counters begin anew with the process");
+    }
+
+    #[test]
+    fn what_is_lost_was_evicted_and_is_the_oldest() {
+        let lost = |range| counted(story("lost: evicted").never_received(0, range), &[("messages_dropped", 3.0)]);
+        assert_eq!(verdict_of("lost", lost(5..=7)).0, Pass);
+        assert_eq!(verdict_of("lost", lost(5..=8)).0, Fail);
+        assert_eq!(verdict_of("survivors", lost(5..=7)), (Pass, "they are".into()));
+        let newest = verdict_of("survivors", lost(13..=15));
+        assert_eq!(newest, (Fail, "one lost 13..15, which are not the oldest alone".into()));
+        let holes = lost(5..=5).never_received(0, 7..=7);
+        assert_eq!(verdict_of("survivors", holes).0, Fail);
+        assert_eq!(verdict_of("survivors", story("lost: evicted")), (Pass, "nothing was lost".into()));
+    }
+
+    #[test]
+    fn what_is_refused_is_counted_and_does_not_arrive() {
+        let refused = |arrives: bool| {
+            let story = story("refused: counted").never_acknowledged(0, 5..=6);
+            let story = if arrives { story } else { story.never_received(0, 5..=6) };
+            [5, 6]
+                .iter()
+                .fold(story, |story, seq| story.and(at(1500, Event::Refused { load: 0, seq: *seq, reason: 0x97 })))
+        };
+        let verdict = |story, count| verdict_of("refused", counted(story, &[("publishes_refused", count)]));
+        assert_eq!(verdict(refused(false), 2.0), (Pass, "2, as it has counted".into()));
+        assert_eq!(verdict(refused(false), 1.0), (Fail, "2, and it has counted 1".into()));
+        assert_eq!(verdict(refused(true), 2.0), (Fail, "2 of 2 arrived all the same".into()));
+        assert_eq!(verdict_of("refused", refused(false)).0, Inconclusive);
+    }
+}
