@@ -246,7 +246,25 @@ mod laboratory {
         assert_eq!(code, INVALID);
         assert!(text.contains("did you mean mosquitto"), "{text}");
         assert_eq!(said(&["replay", scenario, "--environment", "mars"]).0, INVALID);
+        assert_eq!(said(&["replay", scenario, "--image", "nobody=x"]).0, INVALID);
         assert_eq!(said(&["report", "no-such-folder"]).0, INVALID);
+    }
+
+    /// An environment that is named is never replaced by another.
+    #[test]
+    fn docker_without_an_engine_is_the_environments_fault() {
+        let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/silent-cut-10s.yaml");
+        for (host, expected) in
+            [("ssh://box", "ssh is not spoken here"), ("tcp://127.0.0.1:1", "no Docker engine answers")]
+        {
+            let mut command = Command::cargo_bin("mqtt-bridge").unwrap();
+            let output =
+                command.args(["replay", scenario, "--environment", "docker"]).env("DOCKER_HOST", host).output();
+            let output = output.unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(4), "{said}");
+            assert!(said.contains(expected) && said.contains("DOCKER_HOST"), "{said}");
+        }
     }
 
     #[test]

@@ -320,6 +320,54 @@ settle: 30s
     assert_eq!(report["subjects"][0]["totals"]["acknowledged"], 2380);
 }
 
+/// The faults of the proxy, and with them those of the engine.
+#[test]
+fn links_fail_in_every_way_and_come_back() {
+    if !engine("links_fail_in_every_way_and_come_back") {
+        return;
+    }
+    let text = "
+bridge: { ack_timeout: 2s }
+load:
+  - { topic: a, qos: 1, qps: 50 }
+  - { topic: b, qos: 2, qps: 20 }
+timeline:
+  - { at: 0s, do: publish, for: 30s }
+  - { at: 1s, do: reset }
+  - { at: 3s, do: refuse, for: 1s }
+  - { at: 5s, do: half_open, for: 5s }
+  - { at: 12s, do: delay, by: 200ms, for: 2s }
+  - { at: 15s, do: throttle, rate: 64kbit, for: 2s }
+  - { at: 18s, do: drop_packets, packets: [puback], every: 20, for: 1s }
+  - { at: 22s, do: cut, for: 2s }
+  - { at: 26s, do: stop, on: remote, for: 1s }
+settle: 30s
+expect: { out_of_order: any }
+";
+    let report = Replay::text(text, &[]).end().passes();
+    assert_eq!(report["subjects"][0]["timeline"]["faults"].as_array().unwrap().len(), 8);
+}
+
+/// What only a kernel does is an error before anything is started.
+#[test]
+fn loss_is_refused_before_the_start() {
+    if !engine("loss_is_refused_before_the_start") {
+        return;
+    }
+    let text = "load:\n  - { topic: a }\ntimeline:\n  - { at: 0s, do: publish, for: 1s }\n  \
+        - { at: 0s, do: loss, share: 30%, for: 1s }\n";
+    let ended = Replay::text(text, &[]).end();
+    assert_eq!(ended.output.status.code(), Some(2));
+    assert!(ended.stderr().contains("docker cannot do loss") && ended.stderr().contains("netns"), "{}", ended.stderr());
+}
+
+#[test]
+fn cut_during_drain_passes() {
+    if engine("cut_during_drain_passes") {
+        Replay::start(&shipped("cut-during-drain"), &[]).end().passes();
+    }
+}
+
 #[test]
 fn kill_while_offline_passes() {
     if engine("kill_while_offline_passes") {

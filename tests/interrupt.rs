@@ -10,6 +10,7 @@ use mqtt_bridge::scenario::runner::{Options, run};
 use mqtt_bridge::scenario::spec;
 
 const SCENARIO: &str = "
+environment: local
 subjects:
   - { kind: mqtt-bridge, name: first }
   - { kind: mqtt-bridge, name: second }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use mqtt_bridge::bridge::yaml::Document;
 use mqtt_bridge::scenario::ledger::{Ledger, Row};
+use mqtt_bridge::scenario::plan::EnvironmentKind;
 use mqtt_bridge::scenario::runner::{Options, Outcome, run};
 use mqtt_bridge::scenario::spec;
 
@@ -16,7 +17,9 @@ fn has_mosquitto(test: &str) -> bool {
 }
 
 async fn replay(text: &str, subject: &str, out: Option<&Path>) -> Outcome {
-    let plan = spec::read(&Document::from_text("test.yaml", text), &[subject]).unwrap();
+    let mut plan = spec::read(&Document::from_text("test.yaml", text), &[subject]).unwrap();
+    // Left open, it would be Docker where that answers.
+    plan.environment = EnvironmentKind::Local;
     let own = PathBuf::from(env!("CARGO_BIN_EXE_mqtt-bridge"));
     run(&plan, &Options { own, out: out.map(Path::to_owned) }).await.unwrap()
 }

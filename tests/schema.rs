@@ -71,7 +71,9 @@ fn what_is_right_is_right_to_both() {
     let rest = "name: s\nseed: 7\nenvironment: netns\nsettle: 5s\nremote: { broker: built-in, receive_maximum: 10 }\n\
         bridge: { protocol: 4, window: 5, cache: { max_messages: 5, when_full: drop_oldest } }\n\
         expect: { lost: evicted, refused: counted, duplicated: { qos1: 3, qos2: ambiguous }, out_of_order: any }\n";
-    for text in valid.map(step).into_iter().chain([format!("{rest}{LOAD}{TIMELINE}")]) {
+    let image = "remote: { image: 'a:1', preset: none, env: { A: 1, B: yes }, command: [run], port: 1884,\n  \
+        names: [broker.example], ready_within: 5s }\n";
+    for text in valid.map(step).into_iter().chain([rest, image].map(|text| format!("{text}{LOAD}{TIMELINE}"))) {
         assert_eq!(parsed(&text), Ok(()), "{text}");
         let errors: Vec<String> = validator.iter_errors(&instance(&text)).map(|error| error.to_string()).collect();
         assert_eq!(errors, Vec::<String>::new(), "{text}");
@@ -125,6 +127,10 @@ fn what_is_wrong_is_wrong_to_both() {
         format!("{LOAD}{TIMELINE}settle: 60\n"),
         format!("{LOAD}{TIMELINE}environment: mars\n"),
         format!("{LOAD}{TIMELINE}remote: {{ receive_maximum: 0 }}\n"),
+        format!("{LOAD}{TIMELINE}remote: {{ preset: hivemq }}\n"),
+        format!("{LOAD}{TIMELINE}remote: {{ port: 0 }}\n"),
+        format!("{LOAD}{TIMELINE}remote: {{ names: ['a b'] }}\n"),
+        format!("{LOAD}{TIMELINE}remote: {{ files: {{ etc: x }} }}\n"),
         format!("{LOAD}{TIMELINE}bridge: {{ protocol: 3 }}\n"),
         format!("{LOAD}{TIMELINE}bridge: {{ cache: {{ when_full: explode }} }}\n"),
         format!("{LOAD}{TIMELINE}subjects:\n  - {{ kind: mosquito }}\n"),

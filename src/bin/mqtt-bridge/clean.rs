@@ -1,5 +1,7 @@
 //! `mqtt-bridge clean`.
 use mqtt_bridge::scenario::environment::docker::{Docker, DockerError, Swept};
+#[cfg(target_os = "linux")]
+use mqtt_bridge::scenario::environment::netns;
 
 /// Remove what a killed replay has left behind in Docker and in network namespaces
 #[derive(clap::Args)]
@@ -10,7 +12,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    // Each environment cleans up for itself, whatever becomes of the others. (`netns::clean` has its place here.)
+    // Each environment cleans up for itself, whatever becomes of the others.
+    #[cfg(target_os = "linux")]
+    match netns::clean() {
+        Ok(cleaned) => println!("{cleaned}"),
+        // Without the programs that make namespaces there are none.
+        Err(error) => println!("network namespaces: {error}"),
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(Docker::clean(arguments.all)) {
         Ok(swept) => show("docker", &swept),

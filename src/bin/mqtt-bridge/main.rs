@@ -6,6 +6,7 @@ mod clean;
 mod exit;
 #[cfg(feature = "lab")]
 mod fault_proxy;
+mod healthy;
 #[cfg(feature = "lab")]
 mod probe;
 #[cfg(feature = "lab")]
@@ -33,6 +34,7 @@ enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
     Cache(cache::Arguments),
+    Healthy(healthy::Arguments),
     #[cfg(feature = "lab")]
     Replay(replay::Arguments),
     #[cfg(feature = "lab")]
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Cache(arguments) => cache::run(&arguments),
+        Command::Healthy(arguments) => healthy::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Replay(arguments) => replay::run(&arguments),
         #[cfg(feature = "lab")]

@@ -1,7 +1,7 @@
 //! What the engine is asked to make: networks and containers of one world. Pure, so that what cannot be run where there
 //! is no registry can be read and compared.
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 use bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, Ipam, IpamConfig, Mount, MountType,
@@ -53,6 +53,8 @@ pub(super) const LISTEN_PORT: u16 = 1883;
 pub(super) const METRICS_PORT: u16 = 9464;
 /// The port that the helper listens on, in its container.
 pub(super) const PROBE_PORT: u16 = 9465;
+/// The port that the fault proxy is told over what to do, in its container.
+pub(super) const CONTROL_PORT: u16 = 9466;
 /// The subject's folder, in its container.
 pub(super) const SUBJECT_FOLDER: &str = "/data";
 /// Where the helper has the subject's folder.
@@ -129,14 +131,44 @@ fn container(names: &Names, image: &str, network: Network, ports: &[Published]) 
 }
 
 /// The remote broker.
-pub(super) fn remote(names: &Names, image: &str, recipe: &Recipe, mqtt: Published) -> ContainerCreateBody {
+pub(super) fn remote(
+    names: &Names,
+    image: &str,
+    recipe: &Recipe,
+    address: Ipv4Addr,
+    mqtt: Published,
+) -> ContainerCreateBody {
     let env: Vec<String> = recipe.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let pinned = EndpointIpamConfig { ipv4_address: Some(address.to_string()), ..EndpointIpamConfig::default() };
+    let end = EndpointSettings { ipam_config: Some(pinned), ..EndpointSettings::default() };
+    let ends = Some([(Network::Remote.name(names), end)].into());
     ContainerCreateBody {
         hostname: Some("remote".to_owned()),
         env: (!env.is_empty()).then_some(env),
         cmd: recipe.command.clone(),
+        networking_config: Some(NetworkingConfig { endpoints_config: ends }),
         ..container(names, image, Network::Remote, &[mqtt])
     }
+}
+
+/// The fault proxy in front of the remote: it stands on the link in the remote's place.
+pub(super) fn proxy(names: &Names, image: &str, remote: SocketAddrV4, control: Published) -> ContainerCreateBody {
+    let mut body = container(names, image, Network::Remote, &[control]);
+    let port = remote.port();
+    let command = [
+        "fault-proxy",
+        "--listen",
+        &format!("0.0.0.0:{port}"),
+        "--remote",
+        &remote.to_string(),
+        "--control",
+        &format!("0.0.0.0:{CONTROL_PORT}"),
+    ];
+    body.hostname = Some("proxy".to_owned());
+    body.user = Some(NOBODY.to_owned());
+    body.cmd = Some(command.map(str::to_owned).to_vec());
+    body.host_config.iter_mut().for_each(without_rights);
+    body
 }
 
 /// The bridge under test.

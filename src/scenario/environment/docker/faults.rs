@@ -1,5 +1,6 @@
 //! The faults, each by the engine's API: done, recorded with the moment from which it holds, and looked at.
 use super::super::EnvironmentError;
+use super::proxy;
 use super::world::DockerWorld;
 use crate::scenario::history::Event;
 use crate::scenario::plan::{Fault, FaultKind, Place};
@@ -8,6 +9,7 @@ impl DockerWorld {
     pub(super) async fn do_apply(&mut self, index: usize, fault: &Fault) -> Result<(), EnvironmentError> {
         let on = Event::FaultOn { fault: index, kind: fault.kind, on: fault.on };
         match fault.place() {
+            Place::Link if proxy::makes(fault.kind) => self.put_proxy(index, fault, true).await?,
             Place::Link => {
                 self.disconnect(fault.on).await?;
                 self.recorder.record(on);
@@ -36,6 +38,7 @@ impl DockerWorld {
     pub(super) async fn do_heal(&mut self, index: usize, fault: &Fault) -> Result<(), EnvironmentError> {
         let off = Event::FaultOff { fault: index, kind: fault.kind, on: fault.on };
         match fault.place() {
+            Place::Link if proxy::makes(fault.kind) => self.put_proxy(index, fault, false).await?,
             Place::Link => {
                 self.connect(fault.on).await?;
                 self.recorder.record(off);

@@ -180,13 +180,16 @@ async fn import(engine: &Engine, packed: &Packed, owner: &Owner) -> Result<(), D
     Ok(())
 }
 
-/// Removes our own image, unless somebody uses it: another replay, which will remove it.
-pub(super) async fn forget(engine: &Engine, name: &str) {
+/// Removes our own image, unless somebody uses it: another replay, which will remove it. Whether it was removed.
+pub(super) async fn forget(engine: &Engine, name: &str) -> bool {
     let options = RemoveImageOptionsBuilder::new().force(false).build();
     match engine.api.remove_image(name, Some(options), None).await {
-        Ok(_) => {}
-        Err(error) if matches!(status(&error), Some(404 | 409)) => {}
-        Err(error) => tracing::warn!(name, error = reason(&error), "an image of ours is left behind"),
+        Ok(_) => true,
+        Err(error) if matches!(status(&error), Some(404 | 409)) => false,
+        Err(error) => {
+            tracing::warn!(name, error = reason(&error), "an image of ours is left behind");
+            false
+        }
     }
 }
 

@@ -59,6 +59,14 @@ impl DockerWorld {
         }
     }
 
+    /// The container whose end of the link a side is: before a remote with a fault proxy, the proxy.
+    fn end(&self, side: Side) -> &str {
+        match (side, &self.proxy) {
+            (Side::Remote, Some(proxy)) => proxy.container.name(),
+            (side, _) => self.side(side).name(),
+        }
+    }
+
     /// Whether a side is on the link, or off it: as the engine has it, and as the helper sees it. A fault that is not
     /// as it should be makes the run worth little.
     pub(super) async fn verify(&self, side: Side, up: bool) -> Result<(), DockerError> {

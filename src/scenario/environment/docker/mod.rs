@@ -15,6 +15,7 @@ mod pack;
 mod preset;
 pub mod probe;
 mod processes;
+mod proxy;
 mod subnets;
 mod sweep;
 mod world;
@@ -33,7 +34,7 @@ use self::owner::{Names, Owner};
 pub use self::sweep::Swept;
 use self::sweep::{Guard, Guarded};
 use self::world::DockerWorld;
-use super::{Environment, EnvironmentError, Request, Support};
+use super::{Environment, EnvironmentError, Request, Support, disk};
 use crate::scenario::plan::{Fault, FaultKind, Plan, SubjectKind, SubjectPlan};
 use crate::scenario::subject::{self, Sites, SubjectError};
 
@@ -46,6 +47,8 @@ pub struct Docker {
     engine: Engine,
     own: PathBuf,
     owner: Owner,
+    /// What dead runners had left, and was removed.
+    swept: Vec<String>,
     /// Whether a name must stay while the remote is away; then it stays for the whole world.
     pins_name: bool,
     images: OnceLock<Images>,
@@ -70,11 +73,8 @@ impl Docker {
     pub async fn connect(own: PathBuf, plan: &Plan) -> Result<Self, DockerError> {
         let (engine, owner) = (Engine::connect().await?, Owner::this());
         let pins_name = plan.faults.iter().any(|fault| fault.kind == FaultKind::Cut);
-        let swept = sweep::leftovers(&engine, &owner, false).await?;
-        for removed in swept.removed {
-            eprintln!("removed what a killed replay had left: {removed}");
-        }
-        Ok(Self { engine, own, owner, pins_name, images: OnceLock::new(), own_image: Mutex::new(None) })
+        let swept = sweep::leftovers(&engine, &owner, false).await?.removed;
+        Ok(Self { swept, engine, own, owner, pins_name, images: OnceLock::new(), own_image: Mutex::new(None) })
     }
 
     /// Whether every image of a plan is on the engine or could be pulled: where not, why, in words.
@@ -134,6 +134,7 @@ impl Docker {
             Ok(image) => Some(image),
             Err(error @ DockerError::OwnImage { .. }) if named.is_none() => {
                 let needed = plan.subjects.iter().any(|subject| image_of(subject).is_none());
+                let needed = needed || proxy::needed(plan) || disk::size(plan).is_some();
                 if needed {
                     return Err(error);
                 }
@@ -179,13 +180,8 @@ impl Environment for Docker {
             | FaultKind::Stop
             | FaultKind::Restart
             | FaultKind::FillDisk => Support::Exact,
-            FaultKind::Loss => Support::Unsupported("only the kernel drops packets by chance: use --environment netns"),
-            FaultKind::Reset
-            | FaultKind::Refuse
-            | FaultKind::HalfOpen
-            | FaultKind::Delay
-            | FaultKind::Throttle
-            | FaultKind::DropPackets => Support::Unsupported("not yet"),
+            kind if proxy::makes(kind) => Support::Exact,
+            _ => Support::Unsupported("only the kernel drops packets by chance: use --environment netns"),
         }
     }
 
@@ -200,6 +196,9 @@ impl Environment for Docker {
     }
 
     async fn gather(&self, plan: &Plan) -> Result<(), EnvironmentError> {
+        for removed in &self.swept {
+            eprintln!("removed what a killed replay had left: {removed}");
+        }
         let images = self.images(plan).await?;
         // Gathered once for a plan: a second time would be the same.
         let _ = self.images.set(images);

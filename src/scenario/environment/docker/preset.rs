@@ -43,14 +43,15 @@ fn by_name(image: &str) -> RemotePreset {
     .map_or(RemotePreset::None, |(_, preset)| preset)
 }
 
-/// What a plan's remote needs, without the files that the user gives; `durable` where it is to find its sessions again
+/// What a plan's remote needs, without the files that the user gives; `window` is the Receive Maximum it shall grant,
+/// `durable` where it is to find its sessions again
 /// after another start.
-pub(super) fn recipe(remote: &RemotePlan, durable: bool) -> Recipe {
+pub(super) fn recipe(remote: &RemotePlan, window: Option<u16>, durable: bool) -> Recipe {
     let mut recipe = match preset(remote) {
-        RemotePreset::Emqx => emqx(remote.port, durable),
-        RemotePreset::Mosquitto => mosquitto(remote.port),
-        RemotePreset::Nanomq => nanomq(remote.port),
-        RemotePreset::Rumqttd => rumqttd(remote.port),
+        RemotePreset::Emqx => emqx(remote.port, window, durable),
+        RemotePreset::Mosquitto => mosquitto(remote.port, window),
+        RemotePreset::Nanomq => nanomq(remote.port, window),
+        RemotePreset::Rumqttd => rumqttd(remote.port, window),
         RemotePreset::None => Recipe::default(),
     };
     recipe.env.extend(remote.env.clone());
@@ -75,7 +76,7 @@ fn words(words: &[&str]) -> Option<Vec<String>> {
 
 /// Its session queues hold 1000 messages by default, and a client whose process grows is shut down. Durable sessions are
 /// another machinery inside it, with other speeds: only where they are needed.
-fn emqx(port: u16, durable: bool) -> Recipe {
+fn emqx(port: u16, window: Option<u16>, durable: bool) -> Recipe {
     let mut env = vec![
         ("EMQX_LISTENERS__TCP__DEFAULT__BIND", format!("0.0.0.0:{port}")),
         ("EMQX_MQTT__MAX_MQUEUE_LEN", "infinity".to_owned()),
@@ -84,6 +85,9 @@ fn emqx(port: u16, durable: bool) -> Recipe {
         ("EMQX_NODE_NAME", "emqx@127.0.0.1".to_owned()),
         ("EMQX_LOG__CONSOLE__ENABLE", "true".to_owned()),
     ];
+    if let Some(window) = window {
+        env.push(("EMQX_MQTT__MAX_INFLIGHT", window.to_string()));
+    }
     if durable {
         env.push(("EMQX_DURABLE_SESSIONS__ENABLE", "true".to_owned()));
     }
@@ -92,12 +96,13 @@ fn emqx(port: u16, durable: bool) -> Recipe {
 
 /// The log to stderr: stdout is block-buffered in a container. `user root`: it could not open its own files otherwise
 /// where an image has no such user. Saved once a second, so that its sessions outlive a kill.
-fn mosquitto(port: u16) -> Recipe {
+fn mosquitto(port: u16, window: Option<u16>) -> Recipe {
+    let window = window.unwrap_or(0);
     let file = "/mosquitto/config/mosquitto.conf";
     let text = format!(
         "listener {port} 0.0.0.0\nallow_anonymous true\nuser root\nlog_dest stderr\npersistence true\n\
          persistence_location /mosquitto/data/\nautosave_interval 1\nsys_interval 0\n\
-         max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages 0\nset_tcp_nodelay true\n"
+         max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages {window}\nset_tcp_nodelay true\n"
     );
     Recipe {
         command: words(&["mosquitto", "-c", file]),
@@ -112,9 +117,10 @@ fn mosquitto(port: u16) -> Recipe {
 }
 
 /// Its entry point reads /etc/nanomq.conf. Its queues have no "unlimited".
-fn nanomq(port: u16) -> Recipe {
+fn nanomq(port: u16, window: Option<u16>) -> Recipe {
+    let window = window.unwrap_or(u16::MAX);
     let text = format!(
-        "mqtt {{\n  max_mqueue_len = 65535\n  max_inflight_window = 65535\n  max_packet_size = 260MB\n  \
+        "mqtt {{\n  max_mqueue_len = 65535\n  max_inflight_window = {window}\n  max_packet_size = 260MB\n  \
          retry_interval = 10s\n  keepalive_multiplier = 1.25\n}}\n\
          listeners.tcp {{ bind = \"0.0.0.0:{port}\" }}\n\
          log {{ to = [console], level = warn }}\n\
@@ -125,13 +131,14 @@ fn nanomq(port: u16) -> Recipe {
 
 /// One port for each version of the protocol; the laboratory's own clients speak 5, so that is the one. A reader that
 /// is too slow for the segments loses what it has not read.
-fn rumqttd(port: u16) -> Recipe {
+fn rumqttd(port: u16, window: Option<u16>) -> Recipe {
+    let window = window.unwrap_or(65_000);
     let file = "/rumqttd.toml";
     let text = format!(
         "id = 0\n\n[router]\nid = 0\nmax_connections = 1000\nmax_outgoing_packet_count = 65000\n\
          max_segment_size = 104857600\nmax_segment_count = 1000\n\n\
          [v5.1]\nname = \"v5-1\"\nlisten = \"0.0.0.0:{port}\"\nnext_connection_delay_ms = 1\n\
-         [v5.1.connections]\nconnection_timeout_ms = 60000\nmax_payload_size = 268435455\nmax_inflight_count = 65000\n"
+         [v5.1.connections]\nconnection_timeout_ms = 60000\nmax_payload_size = 268435455\nmax_inflight_count = {window}\n"
     );
     Recipe { command: words(&["-c", file]), files: [(file.to_owned(), text)].into(), ..Recipe::default() }
 }
@@ -162,11 +169,11 @@ mod tests {
             command: words(&["run", "it"]),
             ..RemotePlan::default()
         };
-        let recipe = recipe(&remote, false);
+        let recipe = recipe(&remote, None, false);
         assert_eq!(recipe.env["EMQX_MQTT__MAX_MQUEUE_LEN"], "7");
         assert_eq!((&*recipe.env["MORE"], recipe.command), ("1", words(&["run", "it"])));
         assert!(recipe.env.contains_key("EMQX_FORCE_SHUTDOWN__ENABLE"));
         let other = RemotePlan { preset: Some(RemotePreset::None), ..RemotePlan::default() };
-        assert_eq!(super::recipe(&other, true), Recipe::default());
+        assert_eq!(super::recipe(&other, None, true), Recipe::default());
     }
 }

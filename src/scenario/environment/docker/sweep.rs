@@ -43,23 +43,22 @@ impl Thing {
         }
     }
 
-    async fn remove(&self, engine: &Engine) -> Result<(), ApiError> {
+    /// Whether there was something to remove.
+    async fn remove(&self, engine: &Engine) -> Result<bool, ApiError> {
         let api = &engine.api;
         match self {
             // With the volumes that an image of somebody else's declares: nobody else knows of them.
             Self::Container { id, .. } => {
                 let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-                api.remove_container(id, Some(options)).await
+                api.remove_container(id, Some(options)).await?;
             }
-            Self::Network { id, .. } => api.remove_network(id).await,
+            Self::Network { id, .. } => api.remove_network(id).await?,
             Self::Volume { name } => {
-                api.remove_volume(name, Some(RemoveVolumeOptionsBuilder::new().force(true).build())).await
+                api.remove_volume(name, Some(RemoveVolumeOptionsBuilder::new().force(true).build())).await?;
             }
-            Self::Image { name } => {
-                image::forget(engine, name).await;
-                Ok(())
-            }
+            Self::Image { name } => return Ok(image::forget(engine, name).await),
         }
+        Ok(true)
     }
 }
 
@@ -95,7 +94,9 @@ async fn remove(engine: &Engine, things: Vec<Thing>, swept: &mut Swept) {
     let removals = things.iter().map(|thing| thing.remove(engine));
     for (thing, result) in things.iter().zip(join_all(removals).await) {
         match result {
-            Ok(()) => swept.removed.push(thing.shown()),
+            Ok(true) => swept.removed.push(thing.shown()),
+            // An image that somebody uses.
+            Ok(false) => {}
             // Somebody was faster.
             Err(error) if status(&error) == Some(404) => {}
             Err(error) => swept.left.push(format!("{}: {}", thing.shown(), reason(&error))),
@@ -175,7 +176,7 @@ impl Guarded {
             Self::World(id) => world(engine, id).await,
             Self::Image { name, holder } => {
                 world(engine, holder).await;
-                image::forget(engine, name).await;
+                let _ = image::forget(engine, name).await;
             }
         }
     }

@@ -31,7 +31,13 @@ fn sent(body: impl Serialize, common: &[&str]) -> String {
 
 fn remote(image: &str) -> ContainerCreateBody {
     let plan = RemotePlan { image: Some(image.to_owned()), ..RemotePlan::default() };
-    bodies::remote(&names(), image, &preset::recipe(&plan, false), port(1883, 15_001))
+    bodies::remote(
+        &names(),
+        image,
+        &preset::recipe(&plan, None, false),
+        Ipv4Addr::new(198, 18, 0, 18),
+        port(1883, 15_001),
+    )
 }
 
 const COMMON: [&str; 5] = ["HostConfig", "Labels", "NetworkingConfig", "Healthcheck", "ExposedPorts"];
@@ -45,15 +51,16 @@ fn the_request_for_emqx() {
 fn the_request_for_nanomq_and_its_file() {
     let plan = RemotePlan { image: Some("emqx/nanomq:0.24.6-full".to_owned()), ..RemotePlan::default() };
     insta::assert_snapshot!(sent(remote("emqx/nanomq:0.24.6-full"), &COMMON));
-    insta::assert_snapshot!(preset::recipe(&plan, false).files["/etc/nanomq.conf"]);
+    insta::assert_snapshot!(preset::recipe(&plan, None, false).files["/etc/nanomq.conf"]);
 }
 
 #[test]
 fn the_requests_for_mosquitto_and_rumqttd_and_for_sessions_that_last() {
     insta::assert_snapshot!(sent(remote("eclipse-mosquitto:2.0.21"), &COMMON));
     insta::assert_snapshot!(sent(remote("bytebeamio/rumqttd:0.20.0"), &COMMON));
-    let durable = preset::recipe(&RemotePlan::default(), true);
+    let durable = preset::recipe(&RemotePlan::default(), Some(10), true);
     assert_eq!(durable.env["EMQX_DURABLE_SESSIONS__ENABLE"], "true");
+    assert_eq!(durable.env["EMQX_MQTT__MAX_INFLIGHT"], "10");
 }
 
 #[test]
@@ -68,6 +75,9 @@ fn the_requests_for_our_own_bridge_and_the_helper() {
         ports: &ports,
     };
     insta::assert_snapshot!(sent(bodies::subject(&names(), &subject), &["Labels"]));
+    let proxy =
+        bodies::proxy(&names(), "mqtt-bridge-laboratory:0123", "198.18.0.18:1883".parse().unwrap(), port(9466, 15_005));
+    insta::assert_snapshot!(sent(proxy, &COMMON));
     let probe = bodies::probe(&names(), "mqtt-bridge-laboratory:0123", "mqtt-bridge-00c0ffee-data", port(9465, 15_004));
     insta::assert_snapshot!(sent(probe, &["Labels"]));
 }

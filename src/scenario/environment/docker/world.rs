@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::super::log::Log;
-use super::super::{EnvironmentError, Request, World, ports};
+use super::super::{EnvironmentError, Request, World, disk, ports};
 use super::bodies::{self, LISTEN_PORT, METRICS_PORT, Network, PROBE_PORT, Place, Published, SUBJECT_FOLDER};
 use super::container::{Container, Files};
 use super::engine::Engine;
@@ -17,6 +17,7 @@ use super::owner::Names;
 use super::pack::Entry;
 use super::preset;
 use super::probe::{self, Met, Question, Sight};
+use super::proxy::{self, Proxy};
 use super::subnets::{self, Subnet};
 use super::sweep::{Guard, Guarded};
 use super::{Docker, Images};
@@ -29,15 +30,13 @@ use crate::scenario::recorder::Recorder;
 use crate::scenario::subject::{self, Program, Sites};
 
 /// How long a subject may take until it answers CONNECT, and until it has reached for the remote.
-const READY: Duration = Duration::from_secs(15);
+pub(super) const READY: Duration = Duration::from_secs(15);
 /// Between two tries to reach something.
-const RETRY: Duration = Duration::from_millis(20);
+pub(super) const RETRY: Duration = Duration::from_millis(20);
 /// How long a container may take to end after SIGTERM.
 pub(super) const FAREWELL: Duration = Duration::from_secs(10);
 /// The name that bridges find the remote by.
 const REMOTE: &str = "emqx";
-/// The size of a disk that is to be filled, where the scenario does not say.
-const DISK_BYTES: u64 = 64 << 20;
 /// Subnets that are tried before it is given up: another replay may be as fast as this one.
 const SUBNETS_TRIED: usize = 20;
 
@@ -48,6 +47,7 @@ pub(crate) struct DockerWorld {
     pub(super) names: Names,
     pub(super) remote: Container,
     pub(super) subject: Container,
+    pub(super) proxy: Option<Proxy>,
     /// The helper's address; `None` where there is no image to make it of.
     helper: Option<SocketAddr>,
     _helper: Option<Container>,
@@ -92,8 +92,8 @@ impl DockerWorld {
             make_network(&engine, &names, Network::Link),
         )?;
         let (mut remote, remote_address) =
-            make_remote(&engine, &names, plan, &images.remote, log(Role::Remote, "remote.log")?).await?;
-        let volume = bodies::volume(&names, disk(plan));
+            make_remote(&engine, &names, plan, (&images.remote, remote_net), log(Role::Remote, "remote.log")?).await?;
+        let volume = bodies::volume(&names, disk::size(plan));
         let volume_name = volume.name.clone().unwrap_or_default();
         engine.api.create_volume(volume).await.map_err(DockerError::api("making the subject's volume"))?;
         let made = Made { engine: &engine, names: &names, link_net, volume: &volume_name, pins_name: docker.pins_name };
@@ -105,6 +105,12 @@ impl DockerWorld {
         let (subject, ports) =
             make_subject(&made, plan, subject, &subject_image, log(Role::Subject, "subject.log")?).await?;
         remote.start().await?;
+        let mut proxy = None;
+        if proxy::needed(plan) {
+            let image = images.helper.as_ref().ok_or_else(|| missing("there is no image for the fault proxy"))?;
+            let to = SocketAddrV4::new(remote_net.address(Place::Remote as u8), plan.remote.port);
+            proxy = Some(Proxy::start(&engine, &names, image, to, log(Role::Helper, "proxy.log")?).await?);
+        }
         let mut remote_names = vec![REMOTE.to_owned()];
         remote_names.extend(plan.remote.names.iter().filter(|name| *name != REMOTE).cloned());
         let (helper_address, helper) = helper.map_or((None, None), |(address, helper)| (Some(address), Some(helper)));
@@ -114,6 +120,7 @@ impl DockerWorld {
             names,
             remote,
             subject,
+            proxy,
             helper: helper_address,
             _helper: helper,
             link_net,
@@ -203,11 +210,6 @@ impl DockerWorld {
         probe::set_full(helper, bodies::HELPER_FOLDER, full).await
     }
 
-    /// The container whose end of the link a side is.
-    pub(super) fn end(&self, side: Side) -> &str {
-        self.side(side).name()
-    }
-
     fn helper_log(&self) -> Result<Log, EnvironmentError> {
         let path = self.subject.log().path().with_file_name("onlooker.log");
         Log::create(Role::Helper, &path, &self.recorder).map_err(|source| EnvironmentError::File { path, source })
@@ -253,6 +255,12 @@ impl World for DockerWorld {
     async fn start_subject(&mut self) -> Result<(), EnvironmentError> {
         self.subject.start().await?;
         ready(&self.subject, "the subject", self.listener, READY).await?;
+        if let Some(proxy) = &mut self.proxy {
+            return match timeout(READY, proxy.connected()).await {
+                Ok(connected) => Ok(connected?),
+                Err(_) => Err(not_ready(&self.subject, "the subject", READY, "it made no connection to the remote")),
+            };
+        }
         self.subject_connected().await
     }
 
@@ -306,22 +314,14 @@ async fn make_network(engine: &Engine, names: &Names, network: Network) -> Resul
     Err(DockerError::NoSubnet { network: network.name(names), why: last })
 }
 
-/// The size of the subject's disk, where one is to be filled; `None`: as large as the engine's.
-fn disk(plan: &Plan) -> Option<u64> {
-    let sizes = plan.faults.iter().filter_map(|fault| match fault.parameters {
-        Parameters::FillDisk { size } => Some(size.unwrap_or(DISK_BYTES)),
-        _ => None,
-    });
-    sizes.max()
-}
-
 /// A port of the engine's machine that publishes one of a container.
-fn publish(engine: &Engine, inside: u16) -> Result<Published, EnvironmentError> {
+pub(super) fn publish(engine: &Engine, inside: u16) -> Result<Published, EnvironmentError> {
     let free = ports::free().map_err(|source| EnvironmentError::NoPort { source })?;
     Ok(Published { inside, outside: (engine.host, free.port()) })
 }
 
-fn address(port: Published) -> SocketAddr {
+/// Where a published port is reached.
+pub(super) fn address(port: Published) -> SocketAddr {
     let (host, port) = port.outside;
     SocketAddr::new(host, port)
 }
@@ -330,11 +330,11 @@ async fn make_remote(
     engine: &Engine,
     names: &Names,
     plan: &Plan,
-    image: &Image,
+    (image, net): (&Image, Subnet),
     log: Log,
 ) -> Result<(Container, SocketAddr), EnvironmentError> {
     let durable = |fault: &Fault| fault.stops_remote() && fault.parameters != Parameters::Session { lost: true };
-    let recipe = preset::recipe(&plan.remote, plan.faults.iter().any(durable));
+    let recipe = preset::recipe(&plan.remote, plan.remote_receive_maximum, plan.faults.iter().any(durable));
     let mut files: BTreeMap<String, Vec<u8>> =
         recipe.files.iter().map(|(place, text)| (place.clone(), text.clone().into_bytes())).collect();
     for (place, file) in &plan.remote.files {
@@ -343,7 +343,7 @@ async fn make_remote(
     }
     let files: Vec<Entry> = files.into_iter().map(|(place, contents)| Entry::file(&place, contents)).collect();
     let mqtt = publish(engine, plan.remote.port)?;
-    let body = bodies::remote(names, &image.name, &recipe, mqtt);
+    let body = bodies::remote(names, &image.name, &recipe, net.address(Place::Remote as u8), mqtt);
     let files = Files { folder: "/", entries: files };
     let container = Container::create(engine, "the remote", names.of("remote"), body, files, log).await?;
     Ok((container, address(mqtt)))

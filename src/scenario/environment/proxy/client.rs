@@ -20,13 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection to a proxy ([`serve`](super::serve)).
 #[derive(Debug)]
-#[cfg_attr(not(test), allow(dead_code))] // For environments where the proxy is a process of its own.
 pub(crate) struct ProxyClient {
     address: SocketAddr,
     stream: BufReader<TcpStream>,
 }
 
-#[cfg_attr(not(test), allow(dead_code))]
 impl ProxyClient {
     /// Connects to where it is controlled, as soon as it is there.
     ///

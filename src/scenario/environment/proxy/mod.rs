@@ -25,7 +25,6 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-#[allow(unused_imports)] // For environments where the proxy is a process of its own.
 pub(crate) use self::client::ProxyClient;
 pub use self::control::serve;
 use self::door::Doorway;

@@ -1,6 +1,5 @@
 //! The helper on the link: a container of our own that stands where the subject stands, and says what it sees from
 //! there. A fault is made by the engine; whether it holds is seen by the helper, at the cost of one connection.
-mod disk;
 mod established;
 mod look;
 
@@ -14,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 pub use self::established::established;
+use super::super::disk;
 use super::error::DockerError;
 
 /// The helper answers within its own patience, and this.
@@ -112,8 +112,11 @@ async fn answer(stream: TcpStream) -> std::io::Result<()> {
     };
     let answer = match serde_json::from_str(&line)? {
         Request::Look(question) => Answer::Seen(look::look(&question).await),
-        Request::Fill(folder) => done(disk::fill(&folder)),
-        Request::Empty(folder) => done(disk::empty(&folder)),
+        Request::Fill(folder) => match disk::fill(&folder) {
+            Ok(()) if !disk::is_full(&folder) => Answer::Failed("something could still be written".to_owned()),
+            result => done(result),
+        },
+        Request::Empty(folder) => done(disk::clear(&folder)),
     };
     writer.write_all(format!("{}\n", serde_json::to_string(&answer)?).as_bytes()).await
 }
