@@ -7,7 +7,6 @@ mod exit;
 #[cfg(feature = "lab")]
 mod fault_proxy;
 mod healthy;
-mod healthy;
 #[cfg(feature = "lab")]
 mod probe;
 #[cfg(feature = "lab")]
