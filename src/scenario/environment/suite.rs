@@ -133,7 +133,7 @@ const FACTS: [Fact; 16] = [
         on: Side::Remote,
         kind: FaultKind::Stop,
         parameters: Parameters::Session { lost: true },
-        meets: &[Seen::Refused],
+        meets: &[Seen::Refused, Seen::TimedOut],
         name_stays: true,
     },
     Fact {

@@ -98,6 +98,14 @@ impl Container {
         &self.log
     }
 
+    /// Starts one that ends by itself, as it should.
+    ///
+    /// # Errors
+    /// [`DockerError::Api`].
+    pub(super) async fn may_end_at_start(&mut self) -> Result<(), DockerError> {
+        self.begin(true).await
+    }
+
     async fn put(&self, files: &Files) -> Result<(), DockerError> {
         let Files { folder, entries } = files;
         if entries.is_empty() {
@@ -116,6 +124,10 @@ impl Container {
     /// # Errors
     /// [`DockerError::Api`].
     pub(super) async fn start(&mut self) -> Result<(), DockerError> {
+        self.begin(false).await
+    }
+
+    async fn begin(&mut self, may_end: bool) -> Result<(), DockerError> {
         let failed = || DockerError::api(format!("starting the container of {}", self.what));
         // Attached before the start, so that no line is missed, and none comes twice after another start.
         let options = AttachContainerOptionsBuilder::new().stream(true).stdout(true).stderr(true).build();
@@ -125,7 +137,7 @@ impl Container {
         let state = self.state().await?;
         let pid = state.pid.unwrap_or_default() as u32;
         self.log.record(Event::ProcessStarted { role: self.log.role(), pid });
-        self.wanted = Arc::default();
+        self.wanted = Arc::new(AtomicBool::new(may_end));
         let (ending, ended) = watch::channel(None);
         self.ended = ended;
         let (engine, name, log, wanted) =

@@ -37,7 +37,7 @@ pub enum DockerError {
         found: String,
     },
     /// An image that is not there and does not come.
-    #[error("the image {image} of {what} is not on this engine and cannot be pulled: {why}. {advice}")]
+    #[error("the image {image} ({what}) is not on this engine and cannot be pulled: {why}. {advice}")]
     Image {
         /// Whose image.
         what: String,

@@ -49,6 +49,8 @@ pub struct Docker {
     owner: Owner,
     /// What dead runners had left, and was removed.
     swept: Vec<String>,
+    /// Whether the fault proxy stands in front of the remote, for faults that are its own.
+    needs_proxy: bool,
     /// Whether a name must stay while the remote is away; then it stays for the whole world.
     pins_name: bool,
     images: OnceLock<Images>,
@@ -74,7 +76,17 @@ impl Docker {
         let (engine, owner) = (Engine::connect().await?, Owner::this());
         let pins_name = plan.faults.iter().any(|fault| fault.kind == FaultKind::Cut);
         let swept = sweep::leftovers(&engine, &owner, false).await?.removed;
-        Ok(Self { swept, engine, own, owner, pins_name, images: OnceLock::new(), own_image: Mutex::new(None) })
+        let needs_proxy = proxy::needed(plan);
+        Ok(Self {
+            swept,
+            needs_proxy,
+            engine,
+            own,
+            owner,
+            pins_name,
+            images: OnceLock::new(),
+            own_image: Mutex::new(None),
+        })
     }
 
     /// Whether every image of a plan is on the engine or could be pulled: where not, why, in words.

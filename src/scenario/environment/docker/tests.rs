@@ -6,11 +6,18 @@ use bollard::models::ContainerCreateBody;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::super::proxy::probe::Seen;
+use super::super::suite::{self, Examined};
+use super::super::Environment;
+use super::Docker;
 use super::bodies::{self, Network, Published};
 use super::owner::{Names, Owner};
 use super::preset;
+use super::probe::Met;
 use super::subnets::Subnet;
+use super::world::DockerWorld;
 use crate::scenario::plan::RemotePlan;
+use crate::scenario::story::plan;
 
 fn names() -> Names {
     Names::with("00c0ffee".to_owned(), &Owner::parse("host/boot/42/7").unwrap())
@@ -91,4 +98,67 @@ fn the_link_is_internal_and_its_ends_are_pinned() {
     let ports = [Network::Subject, Network::Remote].map(|network| network.name(&names()));
     assert!(ports.iter().all(|name| *name < Network::Link.name(&names())), "published ports go by the first name");
     insta::assert_snapshot!(sent(bodies::volume(&names(), Some(1 << 20)), &[]));
+}
+
+const IMAGE: &str = "mqtt-bridge-test-mosquitto:latest";
+
+fn command(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = std::process::Command::new(program).args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+impl Examined for DockerWorld {
+    async fn connection(&self) -> Seen {
+        match self.look_from_subject().await {
+            Met::Connected => Seen::Connected,
+            Met::Reset => Seen::Reset,
+            Met::Refused => Seen::Refused,
+            Met::Nothing => Seen::TimedOut,
+        }
+    }
+
+    /// A world has its name pinned, for a cut, or not, for a disconnect; and a container that has ended has none.
+    async fn resolves(&self) -> Option<bool> {
+        if matches!(self.link, "cut" | "disconnect") || self.remote.ended().is_some() {
+            return None;
+        }
+        let sight = self.look(std::time::Duration::from_millis(500)).await.unwrap().unwrap();
+        Some(sight.resolved == [self.remote_on_link()])
+    }
+
+    fn traces(&self) -> Box<dyn Fn() -> Vec<String> + Send> {
+        let label = format!("label=mqtt-bridge.world={}", self.names.id());
+        Box::new(move || {
+            let listings = [vec!["ps", "-aq"], vec!["network", "ls", "-q"], vec!["volume", "ls", "-q"]];
+            let listed =
+                listings.iter().map(|listing| command("docker", &[listing, &["--filter", &label][..]].concat()));
+            listed.flat_map(|listed| listed.unwrap().lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_suite_of_every_environment() {
+    let test = "the_suite_of_every_environment (docker)";
+    let exe = std::env::current_exe().unwrap();
+    // Beside this test, where `cargo test` has made it, though not `cargo test --lib`.
+    let own = exe.parent().and_then(std::path::Path::parent).unwrap().join("mqtt-bridge");
+    let engine = command("docker", &["version"]).is_some();
+    if !engine || !own.is_file() {
+        assert!(std::env::var_os("CI").is_none(), "{test}: no Docker engine answers on CI");
+        let skipped = format!("SKIPPED {test}: no Docker engine answers, or {} is not there\n", own.display());
+        std::io::Write::write_all(&mut std::io::stderr(), skipped.as_bytes()).unwrap();
+        return;
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/images/debian.sh");
+    command(script, &[IMAGE, "mosquitto"]).unwrap();
+    let text = format!(
+        "remote: {{ image: {IMAGE} }}\nsubjects: [{{ kind: mosquitto, image: {IMAGE} }}]\nload: [{{ topic: a }}]\n\
+         timeline:\n  - {{ at: 0s, do: publish, for: 1s }}\n  - {{ at: 0s, do: reset }}\n"
+    );
+    let plan = plan(&text);
+    let docker = Docker::connect(own, &plan).await.unwrap();
+    docker.gather(&plan).await.unwrap();
+    suite::examine(&docker).await;
+    docker.finish().await;
 }

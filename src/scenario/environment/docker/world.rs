@@ -17,7 +17,7 @@ use super::owner::Names;
 use super::pack::Entry;
 use super::preset;
 use super::probe::{self, Met, Question, Sight};
-use super::proxy::{self, Proxy};
+use super::proxy::Proxy;
 use super::subnets::{self, Subnet};
 use super::sweep::{Guard, Guarded};
 use super::{Docker, Images};
@@ -25,7 +25,9 @@ use crate::bridge::wire::{Connect, Version};
 use crate::scenario::client;
 use crate::scenario::examiner::Examiner;
 use crate::scenario::history::{Event, Role};
-use crate::scenario::plan::{Fault, FaultKind, Parameters, Plan, RemotePreset, Side, SubjectKind, SubjectPlan};
+use crate::scenario::plan::{
+    Fault, FaultKind, Parameters, Plan, RemotePlan, RemotePreset, Side, SubjectKind, SubjectPlan,
+};
 use crate::scenario::recorder::Recorder;
 use crate::scenario::subject::{self, Program, Sites};
 
@@ -50,7 +52,7 @@ pub(crate) struct DockerWorld {
     pub(super) proxy: Option<Proxy>,
     /// The helper's address; `None` where there is no image to make it of.
     helper: Option<SocketAddr>,
-    _helper: Option<Container>,
+    helper_container: Option<Container>,
     pub(super) link_net: Subnet,
     subject_net: Subnet,
     remote_net: Subnet,
@@ -91,8 +93,10 @@ impl DockerWorld {
             make_network(&engine, &names, Network::Remote),
             make_network(&engine, &names, Network::Link),
         )?;
+        // An archive may have brought an image that the plan did not know.
+        let of_remote = RemotePlan { image: Some(images.remote.name.clone()), ..plan.remote.clone() };
         let (mut remote, remote_address) =
-            make_remote(&engine, &names, plan, (&images.remote, remote_net), log(Role::Remote, "remote.log")?).await?;
+            make_remote(&engine, &names, (plan, &of_remote), remote_net, log(Role::Remote, "remote.log")?).await?;
         let volume = bodies::volume(&names, disk::size(plan));
         let volume_name = volume.name.clone().unwrap_or_default();
         engine.api.create_volume(volume).await.map_err(DockerError::api("making the subject's volume"))?;
@@ -106,7 +110,7 @@ impl DockerWorld {
             make_subject(&made, plan, subject, &subject_image, log(Role::Subject, "subject.log")?).await?;
         remote.start().await?;
         let mut proxy = None;
-        if proxy::needed(plan) {
+        if docker.needs_proxy {
             let image = images.helper.as_ref().ok_or_else(|| missing("there is no image for the fault proxy"))?;
             let to = SocketAddrV4::new(remote_net.address(Place::Remote as u8), plan.remote.port);
             proxy = Some(Proxy::start(&engine, &names, image, to, log(Role::Helper, "proxy.log")?).await?);
@@ -122,14 +126,14 @@ impl DockerWorld {
             subject,
             proxy,
             helper: helper_address,
-            _helper: helper,
+            helper_container: helper,
             link_net,
             subject_net,
             remote_net,
             remote_port: plan.remote.port,
             remote_names,
             remote_address,
-            remote_preset: preset::preset(&plan.remote),
+            remote_preset: preset::preset(&of_remote),
             examiner: examiner.clone(),
             ready_within: plan.remote.ready_within,
             listener: ports.listener,
@@ -179,6 +183,30 @@ impl DockerWorld {
         Ok(probe::look(helper, question).await?.met.first().copied())
     }
 
+    /// What a new connection to the remote meets in the subject's own network, as a test wants to know it.
+    #[cfg(test)]
+    pub(super) async fn look_from_subject(&self) -> Met {
+        let runs =
+            self.subject.ended().is_none() && self.subject.state().await.is_ok_and(|state| state.paused != Some(true));
+        let remote = SocketAddrV4::new(self.remote_on_link(), self.remote_port);
+        let helper = self.images.helper.as_ref().filter(|_| runs);
+        let Some(image) = helper else {
+            // Nobody can be with it where it is not.
+            return self.look(Duration::from_millis(250)).await.unwrap().unwrap().met[0];
+        };
+        let command = ["probe".to_owned(), "connect".to_owned(), remote.to_string()].to_vec();
+        let body = bodies::onlooker(&self.names, &image.name, self.subject.name(), command);
+        let name = self.names.of(&format!("onlooker-{:08x}", fastrand::u32(..)));
+        let log = self.helper_log().unwrap();
+        let mut onlooker =
+            Container::create(&self.engine, "an onlooker", name, body, Files::default(), log).await.unwrap();
+        onlooker.may_end_at_start().await.unwrap();
+        onlooker.end().await;
+        let said = onlooker.log().tail().join("");
+        let word = said.rsplit(' ').next().unwrap();
+        serde_json::from_value(word.into()).unwrap_or_else(|_| panic!("{said}"))
+    }
+
     /// Waits until the subject has a connection to the remote, by one look from inside its own network.
     async fn subject_connected(&self) -> Result<(), EnvironmentError> {
         let Some(image) = &self.images.helper else { return Ok(()) };
@@ -189,8 +217,7 @@ impl DockerWorld {
         let what = "the onlooker";
         let mut onlooker =
             Container::create(&self.engine, what, self.names.of("onlooker"), body, Files::default(), log).await?;
-        onlooker.start().await?;
-        onlooker.may_end();
+        onlooker.may_end_at_start().await?;
         match timeout(READY + FAREWELL, onlooker.end()).await {
             Ok(status) if status == "exit code 0" => Ok(()),
             Ok(status) if status == "exit code 1" => {
@@ -288,8 +315,16 @@ impl World for DockerWorld {
     }
 
     async fn stop_remote(&mut self) {
-        // Nothing depends on how the remote ends.
+        // Nothing depends on how it ends.
+        let mut containers = vec![&self.remote, &self.subject];
+        containers.extend(&self.helper_container);
+        containers.extend(self.proxy.as_ref().map(|proxy| &proxy.container));
+        containers.iter().for_each(|container| container.may_end());
         self.guard.remove().await;
+        for container in containers {
+            // Its end belongs into the history.
+            let _ = timeout(FAREWELL, container.end()).await;
+        }
     }
 }
 
@@ -329,21 +364,21 @@ pub(super) fn address(port: Published) -> SocketAddr {
 async fn make_remote(
     engine: &Engine,
     names: &Names,
-    plan: &Plan,
-    (image, net): (&Image, Subnet),
+    (plan, remote): (&Plan, &RemotePlan),
+    net: Subnet,
     log: Log,
 ) -> Result<(Container, SocketAddr), EnvironmentError> {
     let durable = |fault: &Fault| fault.stops_remote() && fault.parameters != Parameters::Session { lost: true };
-    let recipe = preset::recipe(&plan.remote, plan.remote_receive_maximum, plan.faults.iter().any(durable));
+    let recipe = preset::recipe(remote, plan.remote_receive_maximum, plan.faults.iter().any(durable));
     let mut files: BTreeMap<String, Vec<u8>> =
         recipe.files.iter().map(|(place, text)| (place.clone(), text.clone().into_bytes())).collect();
-    for (place, file) in &plan.remote.files {
+    for (place, file) in &remote.files {
         let contents = std::fs::read(file).map_err(|source| DockerError::File { path: file.clone(), source })?;
         files.insert(place.clone(), contents);
     }
     let files: Vec<Entry> = files.into_iter().map(|(place, contents)| Entry::file(&place, contents)).collect();
-    let mqtt = publish(engine, plan.remote.port)?;
-    let body = bodies::remote(names, &image.name, &recipe, net.address(Place::Remote as u8), mqtt);
+    let mqtt = publish(engine, remote.port)?;
+    let body = bodies::remote(names, preset::image(remote), &recipe, net.address(Place::Remote as u8), mqtt);
     let files = Files { folder: "/", entries: files };
     let container = Container::create(engine, "the remote", names.of("remote"), body, files, log).await?;
     Ok((container, address(mqtt)))

@@ -3,11 +3,15 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Met, Question, Sight};
+
+/// A reset follows an accept at once.
+const RESET_FOLLOWS: Duration = Duration::from_millis(50);
 
 /// Looks up and connects at the same time: the story waits meanwhile.
 pub(super) async fn look(question: &Question) -> Sight {
@@ -40,8 +44,12 @@ async fn resolve(name: &str, patience: Duration) -> Vec<Ipv4Addr> {
 
 async fn connect(address: SocketAddrV4, patience: Duration) -> Met {
     match timeout(patience, TcpStream::connect(address)).await {
-        Ok(Ok(_)) => Met::Connected,
+        Ok(Ok(mut stream)) => match timeout(RESET_FOLLOWS, stream.read(&mut [0])).await {
+            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionReset => Met::Reset,
+            Ok(_) | Err(_) => Met::Connected,
+        },
         Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => Met::Refused,
+        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionReset => Met::Reset,
         Ok(Err(_)) | Err(_) => Met::Nothing,
     }
 }

@@ -69,6 +69,8 @@ pub(super) struct Sight {
 pub(super) enum Met {
     /// It is established.
     Connected,
+    /// It is established, and reset.
+    Reset,
     /// Connection refused.
     Refused,
     /// No answer, or none but that there is no way.
@@ -81,6 +83,7 @@ pub async fn connect(addresses: &[SocketAddrV4]) -> Vec<&'static str> {
     let met = look::look(&question).await.met;
     let word = |met| match met {
         Met::Connected => "connected",
+        Met::Reset => "reset",
         Met::Refused => "refused",
         Met::Nothing => "nothing",
     };
