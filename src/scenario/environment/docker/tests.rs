@@ -6,9 +6,9 @@ use bollard::models::ContainerCreateBody;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::super::Environment;
 use super::super::proxy::probe::Seen;
 use super::super::suite::{self, Examined};
-use super::super::Environment;
 use super::Docker;
 use super::bodies::{self, Network, Published};
 use super::owner::{Names, Owner};
