@@ -1,11 +1,12 @@
 //! Images: those that are there, those that are pulled, those in an archive, and our own.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal;
 use std::path::Path;
 
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ImportImageOptionsBuilder, RemoveImageOptionsBuilder,
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ImportImageOptionsBuilder, ListImagesOptionsBuilder,
+    RemoveImageOptionsBuilder,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -181,7 +182,19 @@ async fn import(engine: &Engine, packed: &Packed, owner: &Owner) -> Result<(), D
 }
 
 /// Removes our own image, unless somebody uses it: another replay, which will remove it. Whether it was removed.
+///
+/// Two that import the same at once leave one of the two without its name: those go as well.
 pub(super) async fn forget(engine: &Engine, name: &str) -> bool {
+    let nameless =
+        [("label", RUNNER), ("dangling", "true")].map(|(key, value)| (key.to_owned(), vec![value.to_owned()]));
+    let options = ListImagesOptionsBuilder::new().filters(&HashMap::from(nameless)).build();
+    for image in engine.api.list_images(Some(options)).await.unwrap_or_default() {
+        remove(engine, &image.id).await;
+    }
+    remove(engine, name).await
+}
+
+async fn remove(engine: &Engine, name: &str) -> bool {
     let options = RemoveImageOptionsBuilder::new().force(false).build();
     match engine.api.remove_image(name, Some(options), None).await {
         Ok(_) => true,
