@@ -47,6 +47,14 @@ fn the_core_is_pure() {
 }
 
 #[test]
+fn translating_a_configuration_is_pure() {
+    let words =
+        ["Instant", "SystemTime", "tokio", "std::fs", "std::env", "tracing::", "core::", "crate::bridge::cache"];
+    let hits = lines_with("src/bridge/config/nanomq", &words).into_iter().filter(|hit| !hit.contains("tests.rs"));
+    assert_eq!(hits.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
 fn the_simulation_follows_from_its_seed() {
     let words =
         ["Instant::now", "SystemTime", "tokio", "rusqlite", "std::net", "std::fs", "std::thread", "fastrand::u"];

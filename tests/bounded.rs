@@ -161,3 +161,67 @@ fn a_blocked_publisher_can_be_taken_over_and_does_not_hold_up_a_shutdown() {
     }
     drop(remote);
 }
+
+#[test]
+fn what_is_too_old_leaves_while_the_link_is_down_and_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let rest = forwarding(folder.path(), ", max_age: 2s", &[("b", &free_address(), "")]);
+    let bridge = Bridge::start(folder.path(), &format!("{rest}metrics: {{ bind: \"127.0.0.1:0\" }}\n"));
+    let (mut client, _) = Client::connect(bridge.address, Connect::new(Version::V5, "p"));
+    let mut publish_all = |numbers: std::ops::RangeInclusive<u16>| {
+        for number in numbers {
+            client.send(&publish("t", number));
+            assert_eq!(acknowledged(&mut client), Ack::success(number));
+        }
+    };
+    publish_all(1..=300);
+    bridge.until_metric("messages_dropped_total", 300);
+    let text = bridge.page("/metrics");
+    let dropped = |line: &&str| line.starts_with("mqtt_bridge_messages_dropped_total") && line.ends_with(" 300");
+    assert!(text.lines().find(dropped).is_some_and(|line| line.contains("expired")), "{text}");
+    assert_eq!(bridge.metric("messages_queued"), 0);
+    // What is younger stays, for as long as it is.
+    publish_all(301..=305);
+    assert_eq!(bridge.metric("messages_dropped_total"), 300);
+    let (status, log) = bridge.terminate();
+    assert!(status.success());
+    assert!(log.contains("dropped of topic t: expired"), "{log}");
+    let cache = rusqlite::Connection::open(folder.path().join("cache.db")).unwrap();
+    let mut statement = cache.prepare("SELECT CAST(payload AS TEXT) FROM message ORDER BY seq").unwrap();
+    let left: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(left, ["301", "302", "303", "304", "305"]);
+}
+
+#[test]
+fn the_file_shrinks_once_a_large_backlog_has_drained() {
+    const MESSAGES: u16 = 5000;
+    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let away = free_address();
+    let rest = forwarding(folders[1].path(), "", &[("b", &away, "")]);
+    let bridge = Bridge::start(folders[1].path(), &format!("{rest}metrics: {{ bind: \"127.0.0.1:0\" }}\n"));
+    let (mut client, _) = Client::connect(bridge.address, Connect::new(Version::V5, "p"));
+    for first in (1..=MESSAGES).step_by(50) {
+        for number in first..first + 50 {
+            let message = Message::new("t", vec![b'x'; 2000], QoS::AtLeastOnce);
+            client.send(&Packet::Publish(Publish::new(Arc::new(message), number)));
+        }
+        for number in first..first + 50 {
+            assert_eq!(acknowledged(&mut client), Ack::success(number));
+        }
+    }
+    // The file is written at checkpoints.
+    let size = || std::fs::metadata(folders[1].path().join("cache.db")).unwrap().len();
+    let full = size();
+    assert!(full > 6 << 20, "{full}");
+    let _remote = Bridge::start_at(&away, folders[0].path(), "");
+    bridge.until_metric("messages_delivered_total", u64::from(MESSAGES));
+    let begun = std::time::Instant::now();
+    while size() > 2 << 20 {
+        assert!(begun.elapsed() < 2 * common::PATIENCE, "{} of {full} bytes are left", size());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // It goes on as before.
+    client.send(&publish("t", 1));
+    assert_eq!(acknowledged(&mut client), Ack::success(1));
+    bridge.until_metric("messages_delivered_total", u64::from(MESSAGES) + 1);
+}

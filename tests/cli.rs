@@ -72,6 +72,22 @@ fn a_wrong_configuration_is_named_with_line_and_key() {
             ":8: bridges[0].forwards[0].qos: QoS 3 does not exist",
         ),
         (bridge("    password: secret\n"), "bridges[0].username: a password needs a username"),
+        (
+            bridge("    username: u\n    password: '***'\n"),
+            ":8: bridges[0].password: `***` is what `check` prints in its place: the password, or password_file",
+        ),
+        (
+            bridge("    forwards:\n      - { local: a/+, strip_levels: 2 }\n"),
+            ":8: bridges[0].forwards[0]: strip_levels: 2 leaves nothing of what `a/+` matches",
+        ),
+        (
+            bridge("    forwards:\n      - { local: a/b, remote: c, strip_levels: 1 }\n"),
+            ":8: bridges[0].forwards[0]: strip_levels: a topic of its own is given as well",
+        ),
+        (
+            bridge("    forwards:\n      - { local: a/+, suffix: '/#' }\n"),
+            ":8: bridges[0].forwards[0]: Topic Name `/#` holds the wildcard `#`",
+        ),
         (bridge("    server: mqtts://h\n"), "duplicate"),
         ("listeners: []\n".to_owned(), ":1: listeners: no listener: at least one"),
         ("listener: []\n".to_owned(), ":1: listener: unknown key `listener`: did you mean `listeners`?"),

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -89,6 +89,37 @@ pub(crate) fn publish_paced(address: SocketAddr, rate: u64, messages: u64, epoch
         out.clear();
     }
     acks.join().unwrap();
+}
+
+/// Publishes at a rate until told to stop; how long each message took to be acknowledged, from when it was due. What is
+/// kept alive meanwhile is given back.
+pub(crate) fn acknowledged_within<K>(address: SocketAddr, rate: u64, done: &AtomicBool, keep: K) -> (Vec<Duration>, K) {
+    let mut stream = connect(address, "paced");
+    let mut reader = stream.try_clone().unwrap();
+    let (to, due) = std::sync::mpsc::channel::<Instant>();
+    let acks = std::thread::spawn(move || {
+        let (mut ack, mut took) = ([0; 4], Vec::new());
+        for due in due {
+            reader.read_exact(&mut ack).unwrap();
+            assert_eq!(ack[0], 0x40, "no PUBACK");
+            took.push(due.elapsed());
+        }
+        took
+    });
+    let (begin, mut out) = (Instant::now(), Vec::new());
+    for number in 0.. {
+        if done.load(Ordering::Relaxed) {
+            break;
+        }
+        let due = begin + Duration::from_nanos(1_000_000_000 / rate * number);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        frame(QoS::AtLeastOnce, (number % 60_000 + 1) as u16, 0, &mut out);
+        to.send(due).unwrap();
+        stream.write_all(&out).unwrap();
+        out.clear();
+    }
+    drop(to);
+    (acks.join().unwrap(), keep)
 }
 
 /// Counts what arrives at QoS 0.

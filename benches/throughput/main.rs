@@ -4,6 +4,7 @@
 
 mod load;
 mod peers;
+mod shrink;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -243,6 +244,9 @@ fn main() {
     }
     if wants("million") {
         million(folder);
+    }
+    if wants("shrink") {
+        shrink::shrink(folder);
     }
     if wants("latency") {
         let ours = latencies(folder, Some(Kind::Ours), 1000, 5000);

@@ -56,13 +56,18 @@ impl Document {
     }
 
     /// A document that is no file; `name` stands where a path would.
-    pub fn from_text(name: &str, text: &str) -> Self {
+    pub fn from_text(name: impl Into<PathBuf>, text: &str) -> Self {
         Self { file: name.into(), text: text.to_owned() }
     }
 
     /// The path as it was given.
     pub fn file(&self) -> &Path {
         &self.file
+    }
+
+    /// A path that is written in this file, and is relative to it.
+    pub fn beside(&self, path: &Path) -> PathBuf {
+        self.file.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
     }
 
     /// Parses the text. Unknown keys are errors (`deny_unknown_fields` on `T`) that name the nearest known key.
@@ -114,19 +119,33 @@ fn reworded(message: &str) -> String {
     let Some((unknown, known)) = quoted.split_first().filter(|_| message.starts_with("unknown ")) else {
         return in_words(message);
     };
-    let nearest = known.iter().map(|known| (strsim::damerau_levenshtein(unknown, known), *known)).min();
+    let nearest = nearest(unknown, known.iter().copied());
     let kind = if message.starts_with("unknown field") { "key" } else { "value" };
     let known = known.join(", ");
     match nearest {
-        Some((distance, nearest)) if distance <= nearest.len().max(unknown.len()) / 2 => {
+        Some(nearest) => {
             format!("unknown {kind} `{unknown}`: did you mean `{nearest}`? (known: {known})")
         }
-        _ => format!("unknown {kind} `{unknown}` (known: {known})"),
+        None => format!("unknown {kind} `{unknown}` (known: {known})"),
     }
 }
 
-/// Rust's names of types say nothing to a user.
+/// What was probably meant.
+pub(super) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distances = known.into_iter().map(|known| (strsim::damerau_levenshtein(unknown, known), known));
+    let (distance, nearest) = distances.min()?;
+    (distance <= nearest.len().max(unknown.len()) / 2).then_some(nearest)
+}
+
+/// Rust's names of types say nothing to a user. A text of another type than expected is not repeated in full: it may be a
+/// whole file, with its passwords.
 fn in_words(message: &str) -> String {
+    if let Some((_, expected)) =
+        message.strip_prefix("invalid type: string \"").and_then(|rest| rest.rsplit_once("\", "))
+        && message.len() > 100
+    {
+        return format!("invalid type: a long text, {expected}");
+    }
     let types = [
         ("expected u8", "expected a whole number from 0 to 255"),
         ("expected u16", "expected a whole number from 0 to 65535"),
@@ -283,6 +302,8 @@ mod tests {
         assert!(said.starts_with("some.yaml:4: steps[0].kind: unknown value `rest`: did you mean `reset`?"), "{said}");
         let said = error("name: x\nsteps:\n  - at: soon\n");
         assert!(said.starts_with("some.yaml:3: steps[0].at: invalid type"), "{said}");
+        let said = error(&format!("bridges.mqtt.emqx1 = {{\n  password = \"{}\"\n}}", "secret ".repeat(20)));
+        assert_eq!(said, "some.yaml:1: invalid type: a long text, expected struct File");
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub enum Event {
         remote: String,
         /// What in this environment is not quite what the scenario asks for.
         approximated: Vec<String>,
+        /// What of the scenario's `bridge:` the subject has no word for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unexpressed: Vec<String>,
         /// Why this environment, where the scenario left it open.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         because: Option<String>,

@@ -141,6 +141,12 @@ pub struct SubjectPlan {
     pub kind: SubjectKind,
     /// Its image, for environments with images.
     pub image: Option<String>,
+    /// Its executable, for environments with processes; `None`: from PATH.
+    #[serde(default)]
+    pub binary: Option<PathBuf>,
+    /// Its command line, for a command of the user's own, with `{{...}}` as in its configuration.
+    #[serde(default)]
+    pub arguments: Vec<String>,
     /// A configuration of its own that the user gave, instead of the generated one.
     pub config: Option<PathBuf>,
     /// Worker threads, where the kind has that setting (NanoMQ's `-n`).
@@ -156,10 +162,12 @@ pub struct SubjectPlan {
 pub enum SubjectKind {
     /// This executable.
     MqttBridge,
-    /// mosquitto's own bridge, from PATH.
+    /// mosquitto's own bridge.
     Mosquitto,
     /// NanoMQ.
     Nanomq,
+    /// A command of the user's own.
+    Command,
 }
 
 /// The remote leg's settings, the same for every subject.

@@ -22,8 +22,9 @@ use super::stop;
 pub(crate) const PROBE: u16 = u16::MAX;
 
 const RETRY: Duration = Duration::from_millis(50);
-/// rumqttc pings whether or not there is traffic, and gives up at the next ping without an answer.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// rumqttc pings whether or not there is traffic, and gives up at the next ping without an answer. A broker that ends closes
+/// the connection on these links; one that a scenario pauses must not lose its receiver.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(3600);
 const CONNECT_SECONDS: u64 = 5;
 /// rumqttc's own limit, 10 KiB, is below what a load may ask for.
 const MAXIMUM_PACKET_SIZE: u32 = 268_435_455;

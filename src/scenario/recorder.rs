@@ -42,7 +42,7 @@ pub enum RecorderError {
 }
 
 enum Entry {
-    Record(Record),
+    Record(Box<Record>),
     End,
 }
 
@@ -153,7 +153,7 @@ impl Recorder {
     /// Records what happens now.
     pub(crate) fn record(&self, event: Event) {
         // An error means that the history is finished: what comes later is not part of it.
-        let _ = self.entries.send(Entry::Record(Record::at(self.elapsed(), event)));
+        let _ = self.entries.send(Entry::Record(Box::new(Record::at(self.elapsed(), event))));
     }
 
     /// Follows how far the backlog has drained, for those plans where a fault waits for it.

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
@@ -18,12 +17,12 @@ use tokio::time::sleep_until;
 use super::history::Event;
 use super::identity;
 use super::plan::Load;
+use super::receiver::KEEP_ALIVE;
 use super::recorder::Recorder;
 use super::stop;
 
 /// Messages that wait for their acknowledgement, at most.
 const WINDOW: u16 = 1000;
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// From here on a Reason Code is a failure.
 const FAILURE: u8 = 0x80;
 

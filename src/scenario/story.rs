@@ -43,6 +43,7 @@ impl Story {
             environment: "local".into(),
             remote: "mosquitto 2.0.11".into(),
             approximated: vec![],
+            unexpressed: vec![],
             because: None,
             artifacts: Default::default(),
         };

@@ -47,6 +47,14 @@ impl Client {
         self.stream.write_all(bytes).unwrap();
     }
 
+    /// The next packet, which may take longer than anything else.
+    pub fn receive_within(&mut self, patience: Duration) -> Option<Packet> {
+        self.stream.set_read_timeout(Some(patience)).unwrap();
+        let packet = self.receive();
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        packet
+    }
+
     /// The next packet; `None`: the connection was closed.
     pub fn receive(&mut self) -> Option<Packet> {
         loop {

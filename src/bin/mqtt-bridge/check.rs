@@ -1,28 +1,63 @@
 //! `mqtt-bridge check`.
 use std::path::PathBuf;
 
-use mqtt_bridge::bridge::config::{self, Config, Durability, Synchronous, WhenFull};
+use mqtt_bridge::bridge::config::nanomq::{Kind, Translation};
+use mqtt_bridge::bridge::config::{self, Config, Durability, Loaded, Synchronous, WhenFull};
 use mqtt_bridge::bridge::units::{format_duration, format_size};
 
 /// Check a configuration; print it with its defaults, and what it survives
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// bridge.yaml
+    /// bridge.yaml, or a nanomq.conf as it is
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let config = Config::load(&arguments.config)?;
-    print!("{}", serde_yaml::to_string(&config)?);
+    let loaded = config::load(&arguments.config)?;
+    let config = loaded.config();
+    match &loaded {
+        Loaded::Yaml(config) => print!("{}", serde_yaml::to_string(config)?),
+        // This one has not been written yet: it is there to be saved.
+        Loaded::Nanomq(translation) => print!("{}", serde_yaml::to_string(&translation.with_password_files())?),
+    }
     println!("\n# What it survives:");
-    for line in survives(&config) {
+    for line in survives(config) {
         println!("# - {line}");
     }
-    for warning in config::warnings(&config) {
+    for warning in config::warnings(config) {
         println!("# warning: {warning}");
     }
+    if let Loaded::Nanomq(translation) = &loaded {
+        print_notes(translation);
+    }
     Ok(0)
+}
+
+fn print_notes(translation: &Translation) {
+    let sections = [
+        (Kind::Mapped, "What the keys of nanomq.conf become"),
+        (Kind::Ignored, "Ignored, with the reason"),
+        (Kind::Different, "What NanoMQ would do otherwise"),
+    ];
+    for (kind, title) in sections {
+        let notes: Vec<_> = translation.notes.iter().filter(|note| note.kind == kind).collect();
+        if !notes.is_empty() {
+            println!("\n# {title}:");
+        }
+        for note in notes {
+            println!("# - {note}");
+        }
+    }
+    for bridge in translation.with_password_files().bridges {
+        if let Some(file) = bridge.password_file {
+            println!(
+                "\n# To save this as bridge.yaml, write the password of {} into {} beside it.",
+                bridge.name,
+                file.display()
+            );
+        }
+    }
 }
 
 fn overflow(when_full: WhenFull) -> &'static str {

@@ -41,12 +41,19 @@ pub enum CacheError {
     )]
     Gone { path: PathBuf },
     #[error(
+        "cache {}: cut short while it was in use: what was in it is lost, and what is written now would be; restart",
+        .path.display()
+    )]
+    WalCut { path: PathBuf },
+    #[error(
         "cache: found to be corrupted: {what}; stop the bridge, see `mqtt-bridge cache verify`, save what can be read with \
          `cache export`, and import it into a fresh file"
     )]
     Broken { what: String },
     #[error("cache: the disk is full")]
     Full,
+    #[error("cache: disk I/O error {code}: {os}")]
+    Io { code: i32, os: std::io::Error },
     #[error("cache: {0}")]
     Sqlite(#[from] rusqlite::Error),
 }
@@ -126,7 +133,8 @@ pub trait Cache: Send {
     /// Applies writes, all or none.
     ///
     /// # Errors
-    /// Where the store fails; [`CacheError::Full`] where there is no room.
+    /// Where the store fails; [`CacheError::Full`] where there is no room, or where what is stored would leave too little
+    /// for the removal of what is kept.
     fn apply_each(&mut self, writes: &[&Write]) -> Result<Vec<Applied>, CacheError>;
 
     /// [`apply_each`](Self::apply_each) for writes that stand in a row.
@@ -157,6 +165,11 @@ pub trait Cache: Send {
     /// Where the store fails.
     fn shrink(&mut self) -> Result<bool, CacheError> {
         Ok(false)
+    }
+
+    /// Whether the next message would find room, and the removal of what is kept as well.
+    fn has_room(&self) -> bool {
+        true
     }
 
     /// What waits for a bridge; nothing for an unknown one.

@@ -2,11 +2,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use super::secret::HIDDEN;
 use super::{Bridge, Cache, Config, Durability, Forward, Synchronous, WhenFull};
 use crate::bridge::message::QoS;
 use crate::bridge::topic;
 use crate::bridge::units::format_duration;
-use crate::bridge::yaml::{Document, YamlError};
 
 /// The longest Keep Alive that CONNECT can say.
 const MAX_KEEP_ALIVE: Duration = Duration::from_secs(u16::MAX as u64);
@@ -15,8 +15,15 @@ const MIN_COMMIT_AFTER: Duration = Duration::from_millis(1);
 /// Well below the time for which an acknowledgement is held while the disk fails.
 const MAX_COMMIT_AFTER: Duration = Duration::from_secs(5);
 
-pub(super) fn check(config: &Config, document: &Document) -> Result<(), YamlError> {
-    let wrong = |key: &str, what: String| Err(document.wrong(key, what));
+/// What makes no sense: its key as a path in bridge.yaml, and what would be right. The line is found by who read the file.
+#[derive(Debug)]
+pub(super) struct Complaint {
+    pub(super) key: String,
+    pub(super) what: String,
+}
+
+pub(super) fn check(config: &Config) -> Result<(), Complaint> {
+    let wrong = |key: &str, what: String| Err(Complaint { key: key.to_owned(), what });
     if config.listeners.is_empty() {
         return wrong("listeners", "no listener: at least one, as in `- bind: 0.0.0.0:1883`".to_owned());
     }
@@ -51,7 +58,7 @@ pub(super) fn check(config: &Config, document: &Document) -> Result<(), YamlErro
     let mut identities = HashSet::new();
     for (index, bridge) in config.bridges.iter().enumerate() {
         let key = format!("bridges[{index}]");
-        check_bridge(bridge, &key, document)?;
+        check_bridge(bridge, &key)?;
         if !names.insert(&bridge.name) {
             return wrong(&format!("{key}.name"), format!("`{}` is there twice", bridge.name));
         }
@@ -63,8 +70,8 @@ pub(super) fn check(config: &Config, document: &Document) -> Result<(), YamlErro
     Ok(())
 }
 
-fn check_bridge(bridge: &Bridge, key: &str, document: &Document) -> Result<(), YamlError> {
-    let wrong = |leaf: &str, what: String| Err(document.wrong(&format!("{key}.{leaf}"), what));
+fn check_bridge(bridge: &Bridge, key: &str) -> Result<(), Complaint> {
+    let wrong = |leaf: &str, what: String| Err(Complaint { key: format!("{key}.{leaf}"), what });
     if bridge.name.is_empty() || bridge.name.len() > 255 {
         return wrong("name", "from 1 to 255 characters".to_owned());
     }
@@ -79,6 +86,12 @@ fn check_bridge(bridge: &Bridge, key: &str, document: &Document) -> Result<(), Y
     }
     if bridge.password.as_ref().is_some_and(|password| password.reveal().len() > 65_535) {
         return wrong("password", "at most 65535 bytes".to_owned());
+    }
+    if bridge.password.as_ref().is_some_and(|password| password.reveal() == HIDDEN) {
+        return wrong(
+            "password",
+            "`***` is what `check` prints in its place: the password, or password_file".to_owned(),
+        );
     }
     if bridge.password.is_some() && bridge.password_file.is_some() {
         return wrong("password_file", "`password` is given as well: one of them".to_owned());
@@ -110,17 +123,19 @@ fn check_bridge(bridge: &Bridge, key: &str, document: &Document) -> Result<(), Y
     }
     for (index, forward) in bridge.forwards.iter().enumerate() {
         let leaf = format!("forwards[{index}]");
-        mapping(&forward.local, forward.remote.as_deref(), &forward.prefix).or_else(|what| wrong(&leaf, what))?;
+        let (name, strip) = (forward.remote.as_deref(), forward.strip_levels);
+        mapping(&forward.local, name, strip, [&forward.prefix, &forward.suffix]).or_else(|what| wrong(&leaf, what))?;
     }
     for (index, subscription) in bridge.subscriptions.iter().enumerate() {
         let leaf = format!("subscriptions[{index}]");
-        mapping(&subscription.remote, subscription.local.as_deref(), &subscription.prefix)
+        let (name, strip) = (subscription.local.as_deref(), subscription.strip_levels);
+        mapping(&subscription.remote, name, strip, [&subscription.prefix, &subscription.suffix])
             .or_else(|what| wrong(&leaf, what))?;
     }
     Ok(())
 }
 
-fn mapping(filter: &str, name: Option<&str>, prefix: &str) -> Result<(), String> {
+fn mapping(filter: &str, name: Option<&str>, strip_levels: u8, around: [&str; 2]) -> Result<(), String> {
     topic::check_filter(filter)?;
     if filter.starts_with("$share/") {
         return Err(format!("`{filter}`: shared subscriptions are not available yet in this version"));
@@ -135,8 +150,14 @@ fn mapping(filter: &str, name: Option<&str>, prefix: &str) -> Result<(), String>
             return Err(format!("`{filter}` to `{name}` {what}"));
         }
     }
-    if !prefix.is_empty() {
-        topic::check_name(prefix)?;
+    if strip_levels > 0 && name.is_some() {
+        return Err("strip_levels: a topic of its own is given as well: one of them".to_owned());
+    }
+    if usize::from(strip_levels) >= filter.split('/').count() && !filter.ends_with('#') {
+        return Err(format!("strip_levels: {strip_levels} leaves nothing of what `{filter}` matches"));
+    }
+    for text in around.into_iter().filter(|text| !text.is_empty()) {
+        topic::check_name(text)?;
     }
     Ok(())
 }

@@ -1,14 +1,17 @@
-//! `bridge.yaml`: what was typed, with its defaults, checked before anything starts.
+//! `bridge.yaml`: what was typed, with its defaults, checked before anything starts. A `nanomq.conf` is translated into one.
 mod check;
+mod load;
+pub mod nanomq;
 mod secret;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use check::warnings;
+pub use load::{LoadError, Loaded, load};
 pub use secret::Secret;
 
 use super::message::QoS;
@@ -89,6 +92,18 @@ pub struct Cache {
         serialize_with = "units::write_duration"
     )]
     pub commit_after: Duration,
+}
+
+impl Listener {
+    /// The defaults, for an address.
+    pub fn at(bind: SocketAddr) -> Self {
+        Self {
+            bind,
+            max_packet_size: one_mebibyte(),
+            receive_maximum: receive_maximum(),
+            max_queued_bytes: eight_mebibytes(),
+        }
+    }
 }
 
 impl Cache {
@@ -219,6 +234,32 @@ pub struct Bridge {
     pub subscriptions: Vec<Subscription>,
 }
 
+impl Bridge {
+    /// The defaults, for a remote and a Client Identifier.
+    pub fn new(name: impl Into<String>, server: Server, client_id: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            server,
+            protocol: protocol(),
+            client_id: client_id.into(),
+            clean_start: false,
+            session_expiry: seven_days(),
+            username: None,
+            password: None,
+            password_file: None,
+            keep_alive: sixty_seconds(),
+            connect_timeout: two_seconds(),
+            ack_timeout: twenty_seconds(),
+            reconnect: Reconnect::default(),
+            window: window(),
+            cache_qos0: false,
+            drain: None,
+            forwards: Vec::new(),
+            subscriptions: Vec::new(),
+        }
+    }
+}
+
 /// How fast a backlog may reach the remote. After a connect the rate begins at a tenth and doubles every second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -259,9 +300,16 @@ pub struct Forward {
     /// Topic Name at the remote; absent: the message's own. Not together with a wildcard in `local`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
+    /// Topic levels taken off the front of the message's own topic; one that has no more than these stays as it is. Not
+    /// together with another topic.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub strip_levels: u8,
     /// Put before the topic.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prefix: String,
+    /// Put behind the topic.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub suffix: String,
     /// QoS at the remote; absent: the message's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qos: Option<QoS>,
@@ -282,9 +330,16 @@ pub struct Subscription {
     /// Local Topic Name; absent: the message's own. Not together with a wildcard in `remote`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<String>,
+    /// Topic levels taken off the front of the message's own topic; one that has no more than these stays as it is. Not
+    /// together with another topic.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub strip_levels: u8,
     /// Put before the topic.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prefix: String,
+    /// Put behind the topic.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub suffix: String,
     /// Maximum QoS asked for.
     #[serde(default = "at_least_once")]
     pub qos: QoS,
@@ -311,14 +366,16 @@ pub struct Server {
 impl TryFrom<String> for Server {
     type Error = String;
     fn try_from(url: String) -> Result<Self, String> {
-        let wrong = |why: &str| format!("`{url}` {why}: write mqtt://host:port, as in mqtt://emqx:1883");
+        // User and password may stand before an `@`, where other programs take them.
+        let shown = if url.contains('@') { "***" } else { &url };
+        let wrong = |why: &str| format!("`{shown}` {why}: write mqtt://host:port, as in mqtt://emqx:1883");
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(wrong("is no URL"));
         };
         match scheme {
             "mqtt" | "tcp" => {}
             "mqtts" | "ssl" | "ws" | "wss" => {
-                return Err(format!("`{url}`: TLS and WebSocket are not available yet in this version: mqtt://"));
+                return Err(format!("`{shown}`: TLS and WebSocket are not available yet in this version: mqtt://"));
             }
             _ => return Err(wrong("has an unknown scheme")),
         }
@@ -351,29 +408,27 @@ impl std::fmt::Display for Server {
 }
 
 impl Config {
-    /// Reads and checks a file.
+    /// Checks a `bridge.yaml` that has been read.
     ///
     /// # Errors
     /// With file, line and key, and what would be right.
-    pub fn load(file: &Path) -> Result<Self, YamlError> {
-        Self::from_document(&Document::read(file)?)
-    }
-
-    /// Checks a document that has been read.
-    ///
-    /// # Errors
-    /// As [`load`](Self::load).
     pub fn from_document(document: &Document) -> Result<Self, YamlError> {
         let mut config: Self = document.parse()?;
-        check::check(&config, document)?;
+        check::check(&config).map_err(|complaint| document.wrong(&complaint.key, complaint.what))?;
         secret::read_password_files(&mut config, document)?;
         if config.cache.is_none() && !config.bridges.is_empty() {
-            config.cache = Some(Cache::at("mqtt-bridge.db"));
+            config.cache = Some(Cache::at(CACHE));
         }
         Ok(config)
     }
 }
 
+/// Where messages are kept where nothing else is said.
+const CACHE: &str = "mqtt-bridge.db";
+
+fn is_zero(number: &u8) -> bool {
+    *number == 0
+}
 fn one_mebibyte() -> u64 {
     1 << 20
 }

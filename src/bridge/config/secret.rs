@@ -20,15 +20,24 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("***")
+        formatter.write_str(HIDDEN)
     }
 }
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("***")
+        serializer.serialize_str(HIDDEN)
     }
 }
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+/// What stands where a secret would.
+pub(super) const HIDDEN: &str = "***";
 
 /// Reads each `password_file` into `password`; a relative path is relative to the configuration file.
 pub(super) fn read_password_files(config: &mut Config, document: &Document) -> Result<(), YamlError> {

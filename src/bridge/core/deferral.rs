@@ -250,6 +250,19 @@ impl Deferral {
     }
 }
 
+#[cfg(test)]
+impl Deferral {
+    /// What waits, in order of arrival.
+    pub fn stores(&self) -> impl Iterator<Item = &Store> {
+        self.waiting.values().filter_map(Deferred::store)
+    }
+
+    /// Takes away whose answer a message is, so that somebody gives it too early.
+    pub fn take_line(&mut self, seq: Seq) -> Option<Line> {
+        self.waiting.get_mut(&seq).and_then(|deferred| deferred.line.take())
+    }
+}
+
 fn free(used: &mut HashMap<BridgeId, (u64, u64)>, bridge: BridgeId, size: u64) {
     if let Some(used) = used.get_mut(&bridge) {
         *used = (used.0.saturating_sub(1), used.1.saturating_sub(size));

@@ -31,7 +31,12 @@ impl Routes {
             };
             deliveries.push(NewDelivery {
                 bridge: *bridge,
-                topic: renamed(&message.topic, forward.remote.as_deref(), &forward.prefix),
+                topic: renamed(
+                    &message.topic,
+                    forward.remote.as_deref(),
+                    forward.strip_levels,
+                    [&forward.prefix, &forward.suffix],
+                ),
                 qos: forward.qos.unwrap_or(message.qos),
                 retain: forward.retain.unwrap_or(message.retain),
                 when_full: forward.when_full,
@@ -46,15 +51,25 @@ impl Routes {
 pub fn localized(subscriptions: &[Subscription], message: &Message) -> Option<(Arc<str>, QoS)> {
     let subscription =
         subscriptions.iter().find(|subscription| topic::matches(&subscription.remote, &message.topic))?;
-    let name = renamed(&message.topic, subscription.local.as_deref(), &subscription.prefix);
+    let (name, around) = (subscription.local.as_deref(), [&*subscription.prefix, &subscription.suffix]);
+    let name = renamed(&message.topic, name, subscription.strip_levels, around);
     Some((name, message.qos.min(subscription.qos)))
 }
 
-fn renamed(topic: &Arc<str>, name: Option<&str>, prefix: &str) -> Arc<str> {
-    match (name, prefix) {
-        (None, "") => topic.clone(),
-        (name, prefix) => format!("{prefix}{}", name.unwrap_or(topic)).into(),
+fn renamed(topic: &Arc<str>, name: Option<&str>, strip_levels: u8, around: [&str; 2]) -> Arc<str> {
+    match (name, strip_levels, around) {
+        (None, 0, ["", ""]) => topic.clone(),
+        (name, strip_levels, [prefix, suffix]) => {
+            let name = name.unwrap_or_else(|| stripped(topic, strip_levels));
+            format!("{prefix}{name}{suffix}").into()
+        }
     }
+}
+
+/// `a/#` matches `a` as well, of which nothing would remain: it is kept.
+fn stripped(topic: &str, levels: u8) -> &str {
+    let rest = topic.splitn(usize::from(levels) + 1, '/').nth(levels.into());
+    rest.filter(|rest| !rest.is_empty()).unwrap_or(topic)
 }
 
 #[cfg(test)]
@@ -63,7 +78,8 @@ mod tests {
 
     fn forward(local: &str, remote: Option<&str>, prefix: &str, qos: Option<QoS>) -> Forward {
         let remote = remote.map(str::to_owned);
-        Forward { local: local.into(), remote, prefix: prefix.into(), qos, retain: None, when_full: None }
+        let (local, prefix, suffix) = (local.into(), prefix.into(), String::new());
+        Forward { local, remote, strip_levels: 0, prefix, suffix, qos, retain: None, when_full: None }
     }
 
     fn routes(forwards: Vec<Forward>) -> Routes {
@@ -85,6 +101,29 @@ mod tests {
         assert_eq!(to("a/b"), ("c".into(), QoS::ExactlyOnce));
         assert_eq!(to("a/c"), ("site-7/a/c".into(), QoS::AtLeastOnce));
         assert_eq!(to("d"), ("d".into(), QoS::AtLeastOnce));
+    }
+
+    #[test]
+    fn levels_are_taken_off_and_a_suffix_is_put_behind() {
+        let mut forward = forward("site/+/#", None, "edge/", None);
+        (forward.strip_levels, forward.suffix) = (2, "/raw".to_owned());
+        let routes = Routes { bridges: vec![(BridgeId(1), vec![forward])] };
+        for (topic, expected) in
+            [("site/7/a/b", "edge/a/b/raw"), ("site/7", "edge/site/7/raw"), ("site/7/", "edge/site/7//raw")]
+        {
+            let deliveries = routes.deliveries(&Message::new(topic, "x", QoS::AtLeastOnce), None);
+            assert_eq!(&*deliveries[0].topic, expected, "{topic}");
+        }
+        let subscription = Subscription {
+            remote: "site/cmd/#".to_owned(),
+            local: None,
+            strip_levels: 1,
+            prefix: String::new(),
+            suffix: "/in".to_owned(),
+            qos: QoS::AtLeastOnce,
+        };
+        let (name, _) = localized(&[subscription], &Message::new("site/cmd/a", "x", QoS::AtLeastOnce)).unwrap();
+        assert_eq!(&*name, "cmd/a/in");
     }
 
     #[test]

@@ -48,9 +48,12 @@ pub(super) struct Broker {
     pub(super) mute_until: Time,
     session: Option<Session>,
     connections: Vec<Connection>,
-    /// Links on which it said Session Present 0, and nobody has heard it yet. What follows on the next connection is
-    /// Session Present 1, for a session that knows nothing: no client can tell.
-    pub(super) unheard: BTreeSet<usize>,
+    /// How many sessions there have been.
+    sessions: u64,
+    /// Those of which it has said, to whoever heard it, that they are new.
+    announced: BTreeSet<u64>,
+    /// Of the CONNACK on each link.
+    greeted: BTreeMap<usize, u64>,
     /// Links that it has closed, in order.
     pub(super) closed: Vec<usize>,
     random: fastrand::Rng,
@@ -78,7 +81,9 @@ impl Broker {
             mute_until: Time::ZERO,
             session: None,
             connections: Vec::new(),
-            unheard: BTreeSet::new(),
+            sessions: 0,
+            announced: BTreeSet::new(),
+            greeted: BTreeMap::new(),
             closed: Vec::new(),
             random: fastrand::Rng::with_seed(seed ^ 0xB0B),
             promised: BTreeSet::new(),
@@ -133,6 +138,12 @@ impl Broker {
         self.has_forgotten |= self.session.as_ref().is_some_and(used);
         self.session = None;
         self.promised.clear();
+    }
+
+    /// Whose CONNACK went out on this link, and whether somebody was told that it is new.
+    pub(super) fn session_of(&self, link: usize) -> (u64, bool) {
+        let session = self.greeted.get(&link).copied().unwrap_or_default();
+        (session, self.announced.contains(&session))
     }
 
     /// Somebody publishes what we subscribe to.
@@ -263,7 +274,9 @@ impl Broker {
             self.end_session();
         }
         let session_present = self.session.is_some() || (self.lies && !connect.clean_start);
+        self.sessions += u64::from(self.session.is_none());
         self.session.get_or_insert_default();
+        self.greeted.insert(link, self.sessions);
         let (version, keeps_all) = (self.version, self.keeps_all);
         let Some(connection) = self.connection(link) else { return };
         connection.greeted = true;
@@ -280,7 +293,7 @@ impl Broker {
         }
         self.send(link, Packet::Connack(Box::new(connack)), now);
         if !session_present && !clean_session {
-            self.unheard.insert(link);
+            self.announced.insert(self.sessions);
         }
         let outgoing: Vec<(u16, Outgoing)> = self.session.iter().flat_map(|session| session.outgoing.clone()).collect();
         for (packet_id, outgoing) in outgoing {

@@ -114,6 +114,8 @@ pub(super) struct RemotePlan {
 pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) commit: u64,
+    /// With `durability: deferred`.
+    pub(super) commit_after: Option<Duration>,
     pub(super) remotes: Vec<RemotePlan>,
     pub(super) publishers: Vec<PublisherPlan>,
     pub(super) messages: Vec<Spec>,
@@ -142,6 +144,10 @@ impl Plan {
         let kills =
             |fault: &Fault| matches!(fault, Fault::Kill { .. } | Fault::PowerLoss { .. } | Fault::FreshCache { .. });
         self.faults.iter().any(|(_, _, fault)| kills(fault))
+    }
+
+    pub(super) fn stalls_the_disk(&self) -> bool {
+        self.faults.iter().any(|(_, _, fault)| matches!(fault, Fault::DiskStall { .. }))
     }
 
     pub(super) fn loses_caches(&self) -> bool {

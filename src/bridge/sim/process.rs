@@ -37,6 +37,8 @@ pub(super) struct Leg {
     pub(super) forwarder: Forwarder,
     pub(super) ring: SharedRing,
     pub(super) line: Line,
+    /// The link was up at the last look.
+    pub(super) up: bool,
     pub(super) connecting: Option<Time>,
     pub(super) connection: Option<Connection>,
     pub(super) delivering: VecDeque<(Time, Ticket)>,
@@ -134,6 +136,7 @@ impl Process {
                 forwarder: Forwarder::new(settings, restored, clock.at(now)),
                 ring,
                 line: Line::default(),
+                up: false,
                 connecting: None,
                 connection: None,
                 delivering: VecDeque::new(),
@@ -142,7 +145,7 @@ impl Process {
         let ages = plan.remotes.iter().any(|remote| remote.limits.max_age.is_some());
         Self {
             clock,
-            writer: Stepped::new(disk, outlets, counters.clone(), clock.at(now)),
+            writer: Stepped::new(disk, outlets, counters.clone(), plan.commit_after, clock.at(now)),
             counters,
             requests: VecDeque::new(),
             commit_at: now,
@@ -163,7 +166,17 @@ fn config(plan: &RemotePlan, number: usize, sin: Option<Sin>) -> config::Bridge 
     let forwards = plan.forwards.iter().zip(TOPICS).filter_map(|(forward, topic)| {
         let when_full = (*forward)?;
         let local = topic.to_owned();
-        Some(config::Forward { local, remote: None, prefix: String::new(), qos: None, retain: None, when_full })
+        let (prefix, suffix) = (String::new(), String::new());
+        Some(config::Forward {
+            local,
+            remote: None,
+            strip_levels: 0,
+            prefix,
+            suffix,
+            qos: None,
+            retain: None,
+            when_full,
+        })
     });
     config::Bridge {
         name: format!("remote-{number}"),
@@ -186,7 +199,9 @@ fn config(plan: &RemotePlan, number: usize, sin: Option<Sin>) -> config::Bridge 
         subscriptions: vec![config::Subscription {
             remote: "from/remote".into(),
             local: None,
+            strip_levels: 0,
             prefix: String::new(),
+            suffix: String::new(),
             qos: QoS::ExactlyOnce,
         }],
     }

@@ -31,6 +31,7 @@ pub(super) struct Launch {
     program: PathBuf,
     arguments: Vec<String>,
     surroundings: Surroundings,
+    leftovers: Vec<PathBuf>,
     log: Log,
     recorder: Recorder,
 }
@@ -59,7 +60,16 @@ impl Launch {
         };
         let log = create().map_err(|source| EnvironmentError::File { path: path.clone(), source })?;
         let (what, recorder) = (what.to_owned(), recorder.clone());
-        Ok(Self { role, what, program, arguments, surroundings: Box::new(|_| {}), log, recorder })
+        Ok(Self {
+            role,
+            what,
+            program,
+            arguments,
+            surroundings: Box::new(|_| {}),
+            leftovers: Vec::new(),
+            log,
+            recorder,
+        })
     }
 
     /// The same in surroundings of its own.
@@ -67,11 +77,23 @@ impl Launch {
         Self { surroundings, ..self }
     }
 
-    /// Starts it.
+    /// The same, where it leaves files behind that keep it from starting again: each with the id of its process.
+    pub(super) fn leaving(self, leftovers: Vec<PathBuf>) -> Self {
+        Self { leftovers, ..self }
+    }
+
+    /// Starts it, where a process that was killed has left nothing in its way.
     ///
     /// # Errors
     /// [`EnvironmentError::Start`].
     pub(super) fn start(&self) -> Result<Process, EnvironmentError> {
+        for leftover in &self.leftovers {
+            if names_no_process(leftover)
+                && let Err(source) = std::fs::remove_file(leftover)
+            {
+                return Err(EnvironmentError::File { path: leftover.clone(), source });
+            }
+        }
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
         (self.surroundings)(&mut command);
@@ -124,4 +146,10 @@ impl Launch {
         let last = if tail.is_empty() { String::new() } else { format!("; it said last: {}", tail.join(" / ")) };
         EnvironmentError::Ended { what: self.what.clone(), status, log: self.log.path().to_owned(), last }
     }
+}
+
+/// Whether a file is there, and the process that it names is not.
+fn names_no_process(file: &Path) -> bool {
+    let Ok(text) = std::fs::read_to_string(file) else { return false };
+    text.trim().parse::<u32>().map_or(true, |pid| !Path::new("/proc").join(pid.to_string()).exists())
 }

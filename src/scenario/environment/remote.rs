@@ -69,12 +69,8 @@ fn mosquitto(plan: &Plan, listen: SocketAddr, folder: &Path, keeps_sessions: boo
          max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages {window}\nset_tcp_nodelay true\n"
     );
     let file = "remote.conf".to_owned();
-    Configuration {
-        program: Program::Installed("mosquitto"),
-        arguments: vec!["-c".into(), folder.join(&file).display().to_string()],
-        files: vec![(file, text)],
-        has_metrics: false,
-    }
+    let arguments = vec!["-c".into(), folder.join(&file).display().to_string()];
+    Configuration::new(Program::Installed("mosquitto"), arguments, vec![(file, text)])
 }
 
 /// Lets a running mosquitto write its sessions down as they are now; whether it did.
@@ -98,6 +94,10 @@ pub(super) async fn save_sessions(remote: &Process, file: &Path) -> bool {
 pub(super) fn write_files(configuration: &Configuration, folder: &Path) -> Result<(), EnvironmentError> {
     let failed = |path: &Path, source| EnvironmentError::File { path: path.to_owned(), source };
     std::fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
+    for name in &configuration.folders {
+        let path = folder.join(name);
+        std::fs::create_dir_all(&path).map_err(|source| failed(&path, source))?;
+    }
     for (name, contents) in &configuration.files {
         let path = folder.join(name);
         std::fs::write(&path, contents).map_err(|source| failed(&path, source))?;

@@ -59,6 +59,8 @@ pub struct Run {
     pub remote: String,
     /// What in this environment is not quite what the scenario asks for.
     pub approximated: Vec<String>,
+    /// What of the scenario's `bridge:` the subject has no word for.
+    pub unexpressed: Vec<String>,
     /// Why that environment, where the scenario left it open.
     pub because: Option<String>,
     /// What exactly was run, by whose it is.

@@ -95,13 +95,16 @@ impl Ledger {
             }
             Event::Received { load, seq } => self.received(record.t, *load, *seq),
             Event::Unexpected { topic, of, why } => self.unexpected(at, topic, *of, why),
-            Event::Run { subject, version, environment, remote, approximated, because, artifacts, .. } => {
+            Event::Run {
+                subject, version, environment, remote, approximated, unexpressed, because, artifacts, ..
+            } => {
                 self.facts.run = Some(Run {
                     subject: subject.clone(),
                     version: version.clone(),
                     environment: environment.clone(),
                     remote: remote.clone(),
                     approximated: approximated.clone(),
+                    unexpressed: unexpressed.clone(),
                     because: because.clone(),
                     artifacts: artifacts.clone(),
                 });

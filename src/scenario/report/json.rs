@@ -41,6 +41,7 @@ mod tests {
         let mut report = verdict::report(&plan(scenario), &[("mqtt-bridge".to_owned(), story.ledger())]);
         report.approximated.push("how".into());
         report.because = Some("why".into());
+        report.subjects[0].unexpressed.push("what".into());
         report.subjects[0].artifacts.insert("remote".into(), "image".into());
         let word = String::new;
         let finding =
@@ -128,6 +129,7 @@ mod tests {
 .subjects[].totals.sent: number
 .subjects[].totals.unacknowledged: number
 .subjects[].totals.unexpected: number
+.subjects[].unexpressed[]: string
 .subjects[].verdict: string
 .subjects[].version: string
 .verdict: string

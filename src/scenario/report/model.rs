@@ -53,6 +53,8 @@ pub struct SubjectReport {
     /// What exactly was run, by whose it is (`remote`, `subject`, `engine`): names and digests of images, versions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub artifacts: BTreeMap<String, String>,
+    /// What of the scenario's `bridge:` it has no word for.
+    pub unexpressed: Vec<String>,
     /// Its verdict.
     pub verdict: Verdict,
     /// The verdict's reason in one line that needs no legend.

@@ -59,6 +59,9 @@ impl Paint {
         let rule =
             "─".repeat(self.width.saturating_sub(subject.name.chars().count() + subject.version.chars().count() + 2));
         let mut lines = vec![format!("{} {} {rule}", self.bold(&subject.name), subject.version)];
+        for unexpressed in &subject.unexpressed {
+            lines.extend(wrap(&format!("not said to it: {unexpressed}"), self.width, INDENT));
+        }
         lines.extend(self.messages(subject));
         lines.extend(self.lost(subject));
         let recovery = recovery(subject).map(|recovery| wrap(&recovery, self.width, INDENT));

@@ -20,10 +20,12 @@ use super::environment::{Environment, EnvironmentError, Request, World, approxim
 use super::examiner::Examiner;
 use super::history::Event;
 use super::ledger::Ledger;
-use super::plan::{EnvironmentKind, Plan, SubjectPlan};
+#[cfg(target_os = "linux")]
+use super::plan::EnvironmentKind;
+use super::plan::{Plan, SubjectPlan};
 use super::recorder::{RecorderError, Recording};
 use super::stop;
-use super::subject::SubjectError;
+use super::subject::{self, SubjectError};
 
 /// How a plan is to be run.
 #[derive(Debug, Clone)]
@@ -217,6 +219,7 @@ impl Run<'_> {
             environment: environment.name().to_owned(),
             remote: world.remote_version(),
             approximated: self.approximated.clone(),
+            unexpressed: subject::unexpressed(plan, subject)?,
             because: self.because.clone(),
             artifacts: world.artifacts(),
         });

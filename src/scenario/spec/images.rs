@@ -41,5 +41,6 @@ fn kind(kind: SubjectKind) -> &'static str {
         SubjectKind::MqttBridge => "mqtt-bridge",
         SubjectKind::Mosquitto => "mosquitto",
         SubjectKind::Nanomq => "nanomq",
+        SubjectKind::Command => "command",
     }
 }

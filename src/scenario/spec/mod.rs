@@ -43,8 +43,8 @@ pub enum SpecError {
         /// The subjects' names.
         known: String,
     },
-    /// `--subject` named what only a later version can run.
-    #[error("--subject {asked}: not available yet in this version; available are {}", subjects::AVAILABLE.join(", "))]
+    /// `--subject` named what cannot be run without more being said.
+    #[error("--subject {asked}: this version cannot run it unless the scenario lists it; available are {}", subjects::AVAILABLE.join(", "))]
     SubjectNotYet {
         /// What was asked for.
         asked: String,

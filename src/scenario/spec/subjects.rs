@@ -7,7 +7,7 @@ use crate::bridge::yaml::{Document, YamlError};
 use crate::scenario::plan::{SubjectKind, SubjectPlan};
 
 /// The kinds that this version can run.
-pub(super) const AVAILABLE: [&str; 2] = ["mqtt-bridge", "mosquitto"];
+pub(super) const AVAILABLE: [&str; 3] = ["mqtt-bridge", "mosquitto", "nanomq"];
 
 /// The subjects in the order they are tried.
 pub(super) fn chosen(
@@ -57,19 +57,33 @@ fn plan(document: &Document, index: usize, typed: &Subject, name: String) -> Res
         );
         return Err(document.wrong(&key("kind"), what));
     };
-    if let Some(config) = &typed.config {
-        let path = document.file().parent().map(|folder| folder.join(config)).unwrap_or_else(|| config.clone());
-        if !path.is_file() {
-            let what = format!("there is no file `{}`: write its path relative to the scenario", config.display());
-            return Err(document.wrong(&key("config"), what));
+    for (name, file) in [("config", &typed.config), ("binary", &typed.binary)] {
+        if let Some(file) = file.as_ref().filter(|file| !document.beside(file).is_file()) {
+            let what = format!("there is no file `{}`: write its path relative to the scenario", file.display());
+            return Err(document.wrong(&key(name), what));
         }
+    }
+    if kind != SubjectKind::Command && !typed.arguments.is_empty() {
+        return Err(document.wrong(&key("arguments"), "only a `command` has arguments of its own"));
+    }
+    if kind == SubjectKind::Command && typed.binary.is_none() && typed.image.is_none() {
+        return Err(document.wrong(&key("kind"), "a `command` needs `binary:` or `image:`, and `arguments:`"));
     }
     if typed.workers == Some(0) {
         return Err(document.wrong(&key("workers"), "0 is too small: at least 1"));
     }
     let settings = typed.settings.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect();
-    let (image, config) = (typed.image.clone(), typed.config.clone());
-    Ok(SubjectPlan { name, kind, image, config, workers: typed.workers, settings })
+    let binary = typed.binary.as_ref().map(|binary| document.beside(binary));
+    Ok(SubjectPlan {
+        name,
+        kind,
+        image: typed.image.clone(),
+        binary,
+        arguments: typed.arguments.clone(),
+        config: typed.config.clone(),
+        workers: typed.workers,
+        settings,
+    })
 }
 
 /// Every subject's name: its own, or its kind's with a number where the kind is there more than once.
@@ -107,22 +121,42 @@ fn by_default(asked: &str, listed: &[String]) -> Result<SubjectPlan, SpecError> 
     let Some(kind) = all.into_iter().find(|kind| text(*kind) == asked) else {
         return Err(SpecError::UnknownSubject { asked: asked.to_owned(), listed: listed.join(", ") });
     };
-    let Some(kind) = available(kind) else {
+    // What a command is can only be said in a scenario.
+    let Some(kind) = available(kind).filter(|kind| *kind != SubjectKind::Command) else {
         return Err(SpecError::SubjectNotYet { asked: asked.to_owned() });
     };
-    let settings = BTreeMap::new();
-    Ok(SubjectPlan { name: asked.to_owned(), kind, image: None, config: None, workers: None, settings })
+    Ok(SubjectPlan {
+        name: asked.to_owned(),
+        kind,
+        image: None,
+        binary: None,
+        arguments: Vec::new(),
+        config: None,
+        workers: None,
+        settings: BTreeMap::new(),
+    })
 }
 
 fn plain(kind: Kind) -> Subject {
-    Subject { kind, name: None, image: None, config: None, workers: None, settings: BTreeMap::new() }
+    Subject {
+        kind,
+        name: None,
+        image: None,
+        binary: None,
+        config: None,
+        arguments: Vec::new(),
+        workers: None,
+        settings: BTreeMap::new(),
+    }
 }
 
 fn available(kind: Kind) -> Option<SubjectKind> {
     match kind {
         Kind::MqttBridge => Some(SubjectKind::MqttBridge),
         Kind::Mosquitto => Some(SubjectKind::Mosquitto),
-        Kind::Nanomq | Kind::NanomqModel | Kind::Command => None,
+        Kind::Nanomq => Some(SubjectKind::Nanomq),
+        Kind::Command => Some(SubjectKind::Command),
+        Kind::NanomqModel => None,
     }
 }
 

@@ -90,7 +90,7 @@ fn subjects_are_taken_by_name_by_kind_or_added() {
         "s.yaml",
         &format!(
             "subjects:\n  - {{ kind: mosquitto }}\n  - {{ kind: mosquitto, settings: {{ max_queued_messages: 100 }} }}\n  \
-             - {{ kind: nanomq, name: original }}\n{LOAD}{PUBLISH}"
+             - {{ kind: nanomq-model, name: original }}\n{LOAD}{PUBLISH}"
         ),
     );
     let names = |asked: &[&str]| -> Result<Vec<String>, String> {
@@ -107,9 +107,12 @@ fn subjects_are_taken_by_name_by_kind_or_added() {
     let said = names(&["mosquito"]).unwrap_err();
     assert!(said.starts_with("--subject mosquito: there is no such subject, did you mean mosquitto?"), "{said}");
     let said = names(&["command"]).unwrap_err();
-    assert!(said.starts_with("--subject command: not available yet in this version"), "{said}");
+    assert!(said.starts_with("--subject command: this version cannot run it unless the scenario lists it"), "{said}");
     let said = names(&[]).unwrap_err();
-    assert!(said.starts_with("s.yaml:4: subjects[2].kind: `nanomq` is not available yet in this version"), "{said}");
+    assert!(
+        said.starts_with("s.yaml:4: subjects[2].kind: `nanomq-model` is not available yet in this version"),
+        "{said}"
+    );
 }
 
 #[test]

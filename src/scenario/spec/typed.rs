@@ -100,8 +100,15 @@ pub struct Subject {
     pub name: Option<String>,
     /// Its image, for environments with images; absent: the kind's own.
     pub image: Option<String>,
-    /// A configuration file of its own, relative to the scenario; absent: one is generated.
+    /// Its executable, relative to the scenario or absolute, for environments with processes; absent: from PATH.
+    pub binary: Option<PathBuf>,
+    /// A configuration file of its own, relative to the scenario; absent: one is generated. Of a `command` it is a
+    /// template: `{{listen_host}}`, `{{listen_port}}`, `{{remote_host}}`, `{{remote_port}}` and `{{folder}}` are filled
+    /// in.
     pub config: Option<PathBuf>,
+    /// Its command line, of a `command` alone; `{{config}}` is its configuration's file, the rest as in the template.
+    #[serde(default)]
+    pub arguments: Vec<String>,
     /// Worker threads, where the kind has that setting; absent: the kind's default.
     pub workers: Option<u32>,
     /// Lines of its own configuration language, added to what is generated; absent: none.

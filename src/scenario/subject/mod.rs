@@ -1,10 +1,13 @@
 //! The bridges under test: how each is configured and started, from the plan alone.
+mod command;
 mod mosquitto;
 mod mqtt_bridge;
+mod nanomq;
+mod template;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::plan::{Plan, SubjectKind, SubjectPlan, Via};
 
@@ -30,35 +33,113 @@ pub(crate) struct Configuration {
     pub(crate) arguments: Vec<String>,
     /// Files in its folder: name and contents.
     pub(crate) files: Vec<(String, String)>,
+    /// Folders in its folder that must be there.
+    pub(crate) folders: Vec<String>,
+    /// What it leaves behind when it is killed, and what keeps it from starting again; absolute.
+    pub(crate) leftovers: Vec<PathBuf>,
+    /// Where it listens, where its own configuration says so.
+    pub(crate) listens: Option<SocketAddr>,
     /// Whether it serves its counters.
     pub(crate) has_metrics: bool,
+    /// What of the scenario's bridge it has no word for, or was given otherwise.
+    pub(crate) unexpressed: Vec<String>,
+}
+
+impl Configuration {
+    /// Nothing but what has to be run, with its files.
+    pub(crate) fn new(program: Program, arguments: Vec<String>, files: Vec<(String, String)>) -> Self {
+        Self {
+            program,
+            arguments,
+            files,
+            folders: Vec::new(),
+            leftovers: Vec::new(),
+            listens: None,
+            has_metrics: false,
+            unexpressed: Vec::new(),
+        }
+    }
 }
 
 /// A program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Program {
     /// This executable.
     Own,
     /// One that has to be installed.
     Installed(&'static str),
+    /// One that the scenario names.
+    File(PathBuf),
+    /// What an image runs; there is no executable to be started without one.
+    Image,
+}
+
+impl Program {
+    fn of(subject: &SubjectPlan, installed: &'static str) -> Self {
+        subject.binary.clone().map_or(Self::Installed(installed), Self::File)
+    }
 }
 
 /// Why a subject cannot be configured.
 #[derive(Debug, thiserror::Error)]
 pub enum SubjectError {
-    /// A kind that this version cannot run.
-    #[error("the subject {name} cannot be run by this version: use mqtt-bridge or mosquitto")]
-    NotYet {
-        /// Its name in the plan.
-        name: String,
-    },
-    /// A configuration of the user's own.
-    #[error(
-        "the subject {name} has a `config` of its own, which only environments with images can use: leave it out here, or add single lines with `settings`"
-    )]
+    /// A configuration of the user's own for a kind that takes none.
+    #[error("the subject {name} takes no `config`: leave it out, and write what differs with `settings`")]
     OwnConfiguration {
         /// Its name in the plan.
         name: String,
+    },
+    /// Nothing that an environment with processes could start.
+    #[error(
+        "the subject {name} has an image alone, and this environment starts executables: write `binary:`, or use --environment docker"
+    )]
+    NoExecutable {
+        /// Its name in the plan.
+        name: String,
+    },
+    /// Nothing that an environment with images could start.
+    #[error(
+        "the subject {name} has no image, and this environment starts containers: write `image:`, or use --environment local or netns"
+    )]
+    NoImage {
+        /// Its name in the plan.
+        name: String,
+    },
+    /// `settings` beside a configuration of the user's own.
+    #[error("the subject {name} has both `config` and `settings`: write what differs into the configuration")]
+    BothConfigurations {
+        /// Its name in the plan.
+        name: String,
+    },
+    /// A configuration of the user's own cannot be read.
+    #[error("the subject {name}: {}: {source}", .file.display())]
+    Unreadable {
+        /// Its name in the plan.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A configuration of the user's own cannot be used.
+    #[error("the subject {name}: {}:{line}: {what}", .file.display())]
+    Configuration {
+        /// Its name in the plan.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong and what would be right.
+        what: String,
+    },
+    /// An argument of a command cannot be used.
+    #[error("the subject {name}: arguments: {what}")]
+    Argument {
+        /// Its name in the plan.
+        name: String,
+        /// What is wrong and what would be right.
+        what: String,
     },
     /// Something in `settings` does not fit.
     #[error("the subject {name}: settings.{key}: {why}")]
@@ -77,13 +158,34 @@ pub enum SubjectError {
 /// # Errors
 /// [`SubjectError`] where the subject cannot be had like that.
 pub(crate) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -> Result<Configuration, SubjectError> {
-    if subject.config.is_some() {
-        return Err(SubjectError::OwnConfiguration { name: subject.name.clone() });
+    if subject.config.is_some() && !subject.settings.is_empty() {
+        return Err(SubjectError::BothConfigurations { name: subject.name.clone() });
     }
     match subject.kind {
         SubjectKind::MqttBridge => mqtt_bridge::configure(plan, subject, sites),
-        SubjectKind::Mosquitto => Ok(mosquitto::configure(plan, subject, sites)),
-        SubjectKind::Nanomq => Err(SubjectError::NotYet { name: subject.name.clone() }),
+        SubjectKind::Mosquitto => mosquitto::configure(plan, subject, sites),
+        SubjectKind::Nanomq => nanomq::configure(plan, subject, sites),
+        SubjectKind::Command => command::configure(plan, subject, sites),
+    }
+}
+
+/// What of the scenario's bridge a subject has no word for.
+///
+/// # Errors
+/// As [`configure`].
+pub(crate) fn unexpressed(plan: &Plan, subject: &SubjectPlan) -> Result<Vec<String>, SubjectError> {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let sites = Sites { listen: nowhere, remote: (String::new(), 0), metrics: nowhere, folder: Path::new("") };
+    Ok(configure(plan, subject, &sites)?.unexpressed)
+}
+
+/// The file that the scenario gives, if it gives one, with its text.
+fn own_configuration(plan: &Plan, subject: &SubjectPlan) -> Result<Option<(PathBuf, String)>, SubjectError> {
+    let Some(config) = &subject.config else { return Ok(None) };
+    let file = plan.directory.join(config);
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Ok(Some((file, text))),
+        Err(source) => Err(SubjectError::Unreadable { name: subject.name.clone(), file, source }),
     }
 }
 

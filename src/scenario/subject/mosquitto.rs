@@ -1,5 +1,8 @@
 //! mosquitto's own bridge.
-use super::{Configuration, Program, Sites, topics};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Configuration, Program, Sites, SubjectError, own_configuration, topics};
 use crate::scenario::plan::{Plan, SubjectPlan, Via};
 
 /// The least that mosquitto 2.0 accepts.
@@ -7,9 +10,60 @@ const LEAST_KEEP_ALIVE_SECONDS: u64 = 5;
 
 /// The plan's remote leg in mosquitto's words. What it has no word for (time-outs on connect and acknowledgement) stays
 /// as it is; `max_queued_messages` is lifted, since the default of 1000 is not what is examined.
-pub(super) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -> Configuration {
+pub(super) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -> Result<Configuration, SubjectError> {
+    let (text, unexpressed) = match own_configuration(plan, subject)? {
+        Some((_, text)) => {
+            let unexpressed = vec!["the scenario's `bridge:`: its own configuration is used as it is".to_owned()];
+            (relocated(&text, sites), unexpressed)
+        }
+        None => (generated(plan, subject, sites), what_it_cannot_say(plan)),
+    };
+    let file = "mosquitto.conf".to_owned();
+    let arguments = vec!["-c".into(), sites.folder.join(&file).display().to_string()];
+    let listens = subject.config.as_ref().and_then(|_| listener(&text, sites));
+    let program = Program::of(subject, "mosquitto");
+    Ok(Configuration { unexpressed, listens, ..Configuration::new(program, arguments, vec![(file, text)]) })
+}
+
+fn what_it_cannot_say(plan: &Plan) -> Vec<String> {
     let bridge = &plan.bridge;
-    let seconds = |duration: std::time::Duration, least: u64| duration.as_millis().div_ceil(1000).max(least.into());
+    let mut said: Vec<String> = ["connect_timeout", "ack_timeout", "window"]
+        .map(|key| format!("bridge.{key}: mosquitto has no such setting that can be used here"))
+        .into();
+    if bridge.keep_alive < Duration::from_secs(LEAST_KEEP_ALIVE_SECONDS) {
+        said.push(format!("bridge.keep_alive: mosquitto's least is {LEAST_KEEP_ALIVE_SECONDS} s"));
+    }
+    if bridge.reconnect_min < Duration::from_secs(1) {
+        said.push("bridge.reconnect.min: mosquitto waits whole seconds, at least 1".to_owned());
+    }
+    if bridge.protocol == 5 {
+        said.push("bridge.protocol: 3.1.1, since with MQTT 5 mosquitto asks for no Session Expiry Interval".to_owned());
+    }
+    said
+}
+
+/// A configuration of the user's own, as it is but for where the remote and its own files are.
+fn relocated(text: &str, sites: &Sites<'_>) -> String {
+    let line = |line: &str| match line.split_whitespace().next() {
+        Some("address" | "addresses") => format!("address {}:{}\n", sites.remote.0, sites.remote.1),
+        Some("persistence_location") => format!("persistence_location {}/\n", sites.folder.display()),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+/// Where a configuration listens first.
+fn listener(text: &str, sites: &Sites<'_>) -> Option<SocketAddr> {
+    let port = |line: &str| match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+        ["listener" | "port", port, ..] => port.parse().ok(),
+        _ => None,
+    };
+    text.lines().find_map(port).map(|port| SocketAddr::new(sites.listen.ip(), port))
+}
+
+fn generated(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -> String {
+    let bridge = &plan.bridge;
+    let seconds = |duration: Duration, least: u64| duration.as_millis().div_ceil(1000).max(least.into());
     let (first, last) = (seconds(bridge.reconnect_min, 1), seconds(bridge.reconnect_max, 1));
     let restart = if last > first { format!("{first} {last}") } else { first.to_string() };
     let line = |key: &str, value: String| (key.to_owned(), value);
@@ -47,12 +101,5 @@ pub(super) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -
             None => lines.push((key.clone(), value.clone())),
         }
     }
-    let text: String = lines.into_iter().map(|(key, value)| format!("{key} {value}\n")).collect();
-    let file = "mosquitto.conf".to_owned();
-    Configuration {
-        program: Program::Installed("mosquitto"),
-        arguments: vec!["-c".into(), sites.folder.join(&file).display().to_string()],
-        files: vec![(file, text)],
-        has_metrics: false,
-    }
+    lines.into_iter().map(|(key, value)| format!("{key} {value}\n")).collect()
 }

@@ -13,6 +13,9 @@ const FILE: &str = "bridge.yaml";
 /// The plan's remote leg as `bridge.yaml`. A key of `settings` is a path, such as `cache.max_messages` or
 /// `bridges.0.window`.
 pub(super) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -> Result<Configuration, SubjectError> {
+    if subject.config.is_some() {
+        return Err(SubjectError::OwnConfiguration { name: subject.name.clone() });
+    }
     let bridge = &plan.bridge;
     let forwards = topics(plan, Via::Bridge).into_iter();
     let forwards: Vec<Value> =
@@ -73,7 +76,7 @@ fn configuration(root: &Value, folder: &Path, has_metrics: bool) -> Configuratio
     // JSON is YAML; nobody but people who look for a reason will read it.
     let text = format!("{root:#}\n");
     let arguments = vec!["run".into(), "--config".into(), folder.join(FILE).display().to_string()];
-    Configuration { program: Program::Own, arguments, files: vec![(FILE.into(), text)], has_metrics }
+    Configuration { has_metrics, ..Configuration::new(Program::Own, arguments, vec![(FILE.into(), text)]) }
 }
 
 fn set(mut place: &mut Value, path: &str, value: Value) -> Result<(), String> {

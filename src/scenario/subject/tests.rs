@@ -8,7 +8,16 @@ const SCENARIO: &str = "load:\n  - { topic: test1, qos: 1, qps: 5 }\n  - { topic
 
 fn subject(kind: SubjectKind, settings: &[(&str, &str)]) -> SubjectPlan {
     let settings = settings.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
-    SubjectPlan { name: "s".into(), kind, image: None, config: None, workers: None, settings }
+    SubjectPlan {
+        name: "s".into(),
+        kind,
+        image: None,
+        binary: None,
+        arguments: Vec::new(),
+        config: None,
+        workers: None,
+        settings,
+    }
 }
 
 fn configured(kind: SubjectKind, settings: &[(&str, &str)]) -> Result<String, SubjectError> {
@@ -58,4 +67,98 @@ fn our_own_bridge_is_told_in_yaml() {
 fn a_setting_that_leads_nowhere_is_named() {
     let error = configured(SubjectKind::MqttBridge, &[("bridges.3.window", "7")]).unwrap_err();
     assert!(error.to_string().contains("settings.bridges.3.window: there is no `3` there"), "{error}");
+}
+
+fn sites() -> Sites<'static> {
+    Sites {
+        listen: "127.0.0.1:1884".parse().unwrap(),
+        remote: ("emqx".into(), 1885),
+        metrics: "127.0.0.1:9464".parse().unwrap(),
+        folder: Path::new("/f"),
+    }
+}
+
+#[test]
+fn nanomq_is_told_in_its_own_words_and_what_it_has_none_for_is_said() {
+    let mut subject = subject(SubjectKind::Nanomq, &[("resend_wait", "65000"), ("cache.flush_mem_threshold", "1")]);
+    subject.workers = Some(4);
+    let configuration = configure(&plan(SCENARIO), &subject, &sites()).unwrap();
+    assert_eq!(configuration.program, Program::Installed("nanomq"));
+    assert_eq!(configuration.arguments, ["start", "--conf", "/f/nanomq.conf", "-n", "4"]);
+    assert_eq!(
+        (configuration.folders.as_slice(), configuration.listens),
+        (&["cache".to_owned()][..], Some(sites().listen))
+    );
+    assert!(configuration.unexpressed.iter().any(|what| what.starts_with("bridge.window: ")));
+    insta::assert_snapshot!(configuration.files[0].1, @r#"
+listeners.tcp { bind = "127.0.0.1:1884" }
+log { to = [console], level = info }
+auth { allow_anonymous = true, no_match = allow, deny_action = ignore }
+
+bridges.mqtt.lab = {
+    server = "mqtt-tcp://emqx:1885"
+    proto_ver = 5
+    clientid = "lab-subject"
+    clean_start = false
+    keepalive = "3s"
+    backoff_max = "1s"
+    max_parallel_processes = 2
+    max_send_queue_len = 256
+    max_recv_queue_len = 256
+    resend_interval = 5000
+    resend_wait = 65000
+    cancel_timeout = 20000
+    retry_qos_0 = true
+    conn_properties = { session_expiry_interval = 604800 }
+    forwards = [
+        { local_topic = "test1", remote_topic = "test1", qos = 1 }
+    ]
+    subscription = [
+        { remote_topic = "test6", local_topic = "test6", qos = 2 }
+    ]
+}
+bridges.mqtt.cache {
+    disk_cache_size = 102400
+    mounted_file_path = "/f/cache/"
+    flush_mem_threshold = 1
+    resend_interval = 5000
+}
+"#);
+    // The bridge that stands in for it reads the same file.
+    let file = Path::new("nanomq.conf");
+    let config = crate::bridge::config::nanomq::translate(file, &configuration.files[0].1).unwrap().config;
+    assert_eq!((config.bridges.len(), config.listeners[0].bind), (1, sites().listen));
+}
+
+#[test]
+fn a_configuration_of_ones_own_is_used_as_it_is_but_for_its_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("nanomq.conf", include_str!("../../../scenarios/silent-cut-100s/nanomq.conf"));
+    write("mosquitto.conf", "listener 1999\nconnection a\naddress emqx:1\npersistence_location /var/x/\n");
+    write("other.conf", "host={{remote_host}}\nport={{remote_port}}\nin={{folder}}\n");
+    let plan = Plan { directory: folder.path().to_owned(), ..plan(SCENARIO) };
+    let own = |kind, config: &str| SubjectPlan { config: Some(config.into()), ..subject(kind, &[]) };
+    let nanomq = configure(&plan, &own(SubjectKind::Nanomq, "nanomq.conf"), &sites()).unwrap();
+    let text = &nanomq.files[0].1;
+    assert!(text.contains("server = \"mqtt-tcp://emqx:1885\"") && text.contains("mounted_file_path=\"/f/cache/\""));
+    assert!(text.contains("resend_wait = 65000"), "the rest is as it was");
+    assert_eq!(nanomq.listens, Some("127.0.0.1:1883".parse().unwrap()));
+    let mosquitto = configure(&plan, &own(SubjectKind::Mosquitto, "mosquitto.conf"), &sites()).unwrap();
+    assert_eq!(mosquitto.files[0].1, "listener 1999\nconnection a\naddress emqx:1885\npersistence_location /f/\n");
+    assert_eq!(mosquitto.listens, Some("127.0.0.1:1999".parse().unwrap()));
+    let command = SubjectPlan {
+        binary: Some("/opt/bridge".into()),
+        arguments: vec!["--config={{config}}".into(), "{{listen_port}}".into()],
+        ..own(SubjectKind::Command, "other.conf")
+    };
+    let command = configure(&plan, &command, &sites()).unwrap();
+    assert_eq!(command.program, Program::File("/opt/bridge".into()));
+    assert_eq!(command.arguments, ["--config=/f/other.conf", "1884"]);
+    assert_eq!(command.files[0].1, "host=emqx\nport=1885\nin=/f\n");
+    let both = SubjectPlan { settings: [("a".into(), "1".into())].into(), ..own(SubjectKind::Nanomq, "nanomq.conf") };
+    assert!(matches!(configure(&plan, &both, &sites()), Err(SubjectError::BothConfigurations { .. })));
+    write("nanomq.conf", "\nbridges.mqtt.a {\n");
+    let error = configure(&plan, &own(SubjectKind::Nanomq, "nanomq.conf"), &sites()).unwrap_err();
+    assert!(error.to_string().contains("nanomq.conf:2: "), "{error}");
 }

@@ -49,6 +49,7 @@ pub fn judge(plan: &Plan, ledger: &Ledger) -> SubjectReport {
         name: run.subject,
         version: run.version,
         artifacts: run.artifacts,
+        unexpressed: run.unexpressed,
         verdict,
         summary,
         checks,

@@ -17,6 +17,9 @@ use crate::bridge::crash;
 /// Never creates: a file comes to be in one way. One thread uses a connection, so it needs no mutex.
 pub(super) const READ_WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
+/// Symbolic links one after another that Linux follows.
+const LINKS: usize = 40;
+
 /// What creation asks of the disk. The test of power loss stands in its place.
 pub(super) trait Disk {
     /// Opens what is there.
@@ -66,7 +69,7 @@ pub(super) fn create(
 ) -> Result<(), CacheError> {
     let unusable = |error: io::Error| CacheError::Unusable { path: path.to_owned(), what: error.to_string() };
     let building = beside(path, ".new");
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder(path);
     // A creation that was cut short leaves it.
     remove_all(disk, &building).map_err(unusable)?;
     disk.create(&building).map_err(unusable)?;
@@ -123,10 +126,20 @@ fn remove(disk: &impl Disk, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// The file that a path means, also where it is a symbolic link to a file that is not there yet.
+/// The directory of a file.
+pub(super) fn folder(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The file that a path means, also where it is a symbolic link to a file that is not there yet: SQLite keeps the WAL
+/// beside that, and so does whatever else belongs to it.
 pub(super) fn resolved(path: &Path) -> PathBuf {
-    std::fs::canonicalize(path).unwrap_or_else(|_| match std::fs::read_link(path) {
-        Ok(target) => path.parent().unwrap_or(Path::new("")).join(target),
-        Err(_) => path.to_owned(),
-    })
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        match std::fs::read_link(&path) {
+            Ok(target) => path = folder(&path).join(target),
+            Err(_) => break,
+        }
+    }
+    path
 }

@@ -1,19 +1,20 @@
 //! The cache in a SQLite file: WAL mode, `synchronous=FULL`, one connection that writes.
 mod apply;
+mod aside;
 mod create;
 pub mod file;
 mod insert;
 mod open;
 mod removal;
+mod room;
 mod schema;
 mod shrink;
 #[cfg(test)]
 mod tests;
 mod waiting;
+mod watch;
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,18 +32,19 @@ use crate::bridge::message::{Message, Properties, QoS};
 use crate::bridge::wire::Subscription;
 use apply::{Changes, apply_all, count, key};
 use create::{Disk, Real};
+use open::Locks;
 use schema::state;
+use shrink::Shrink;
+use watch::Watch;
 
 /// A cache in a SQLite file, locked against other processes as long as it lives.
 pub struct Sqlite {
     connection: Connection,
     path: PathBuf,
     usage: HashMap<BridgeId, Usage>,
-    /// Which file it is, whatever its name; `None`: there is none.
-    identity: Option<(u64, u64)>,
-    /// It has been made smaller since the last checkpoint.
-    shrinking: bool,
-    _lock: File,
+    watch: Watch,
+    shrink: Shrink,
+    _locks: Locks,
 }
 
 /// A delivery with its message, as [`delivery`] reads it.
@@ -60,15 +62,18 @@ impl Sqlite {
     }
 
     fn open_on(disk: &impl Disk, path: &Path, synchronous: Synchronous) -> Result<Self, CacheError> {
-        let (connection, lock) = open::open(disk, path, synchronous)?;
+        Self::with(path, open::open(disk, &create::resolved(path), synchronous)?)
+    }
+
+    fn with(path: &Path, (connection, locks): (Connection, Locks)) -> Result<Self, CacheError> {
         connection.set_prepared_statement_cache_capacity(32);
         let mut cache = Self {
             connection,
             path: path.to_owned(),
             usage: HashMap::new(),
-            identity: identity(path),
-            shrinking: false,
-            _lock: lock,
+            watch: Watch::new(path),
+            shrink: Shrink::default(),
+            _locks: locks,
         };
         cache.load_usage().map_err(|error| open::classify(path, error))?;
         Ok(cache)
@@ -84,14 +89,50 @@ impl Sqlite {
         synchronous: Synchronous,
         on_corruption: OnCorruption,
     ) -> Result<(Self, Option<PathBuf>), CacheError> {
-        match Self::open(path, synchronous) {
+        Self::open_or_set_aside_on(&Real, path, synchronous, on_corruption)
+    }
+
+    fn open_or_set_aside_on(
+        disk: &impl Disk,
+        path: &Path,
+        synchronous: Synchronous,
+        on_corruption: OnCorruption,
+    ) -> Result<(Self, Option<PathBuf>), CacheError> {
+        match Self::open_on(disk, path, synchronous) {
             Err(CacheError::Corrupted { .. } | CacheError::Foreign { .. })
-                if on_corruption == OnCorruption::SetAside =>
-            {
-                let aside = set_aside(path)?;
-                Ok((Self::open(path, synchronous)?, Some(aside)))
-            }
-            opened => Ok((opened?, None)),
+                if on_corruption == OnCorruption::SetAside => {}
+            opened => return Ok((opened?, None)),
+        }
+        let at = create::resolved(path);
+        let lock = open::lock(&at)?;
+        let under_lock = || {
+            let lock = lock.try_clone().map_err(|error| open::unusable(path, &error))?;
+            Self::with(path, open::open_locked(disk, &at, synchronous, Some(lock))?)
+        };
+        // Somebody else may have been as far, and faster.
+        match under_lock() {
+            Err(CacheError::Corrupted { .. } | CacheError::Foreign { .. }) => {}
+            opened => return Ok((opened?, None)),
+        }
+        let _itself = open::lock_itself(&at)?;
+        let aside = aside::set_aside(disk, &at)?;
+        Ok((under_lock()?, Some(aside)))
+    }
+
+    /// What an error means. SQLite takes a full disk for one only where a write says so, not a sync (of a disk that
+    /// gives out its blocks late), the growth of its shared memory, or a quota.
+    fn classify(&self, error: rusqlite::Error) -> CacheError {
+        // SAFETY: the connection is open, and the call only reads.
+        let errno = || unsafe { rusqlite::ffi::sqlite3_system_errno(self.connection.handle()) };
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::SystemIoFailure) => match errno() {
+                libc::ENOSPC | libc::EDQUOT => CacheError::Full,
+                errno => {
+                    let code = error.sqlite_error().map_or(0, |error| error.extended_code);
+                    CacheError::Io { code, os: std::io::Error::from_raw_os_error(errno) }
+                }
+            },
+            _ => open::classify(&self.path, error),
         }
     }
 
@@ -104,27 +145,6 @@ impl Sqlite {
         self.usage = rows.collect::<rusqlite::Result<_>>()?;
         Ok(())
     }
-}
-
-/// Device and inode: SQLite goes on writing to a file that has been removed, and a commit there is worth nothing.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
-/// Renames the file and what belongs to it.
-fn set_aside(path: &Path) -> Result<PathBuf, CacheError> {
-    let unusable = |error: std::io::Error| CacheError::Unusable { path: path.to_owned(), what: error.to_string() };
-    let free = |number: &u32| !open::beside(path, &format!(".corrupted-{number}")).exists();
-    let number = (1..).find(free).unwrap_or_default();
-    let aside = open::beside(path, &format!(".corrupted-{number}"));
-    for suffix in ["-wal", "-shm"] {
-        let from = open::beside(path, suffix);
-        if from.exists() {
-            std::fs::rename(from, open::beside(&aside, suffix)).map_err(unusable)?;
-        }
-    }
-    std::fs::rename(path, &aside).map_err(unusable)?;
-    Ok(aside)
 }
 
 impl Cache for Sqlite {
@@ -154,8 +174,9 @@ impl Cache for Sqlite {
         if !writes.iter().any(|write| write.changes_something()) {
             return Ok(vec![Applied::Done; writes.len()]);
         }
-        if identity(&self.path) != self.identity {
-            return Err(CacheError::Gone { path: self.path.clone() });
+        self.watch.check(&self.connection)?;
+        if !room::has_room(&self.path, self.watch.wal_size(), writes) {
+            return Err(CacheError::Full);
         }
         let mut changes = Changes::new();
         let mut transact = || -> rusqlite::Result<Vec<Applied>> {
@@ -165,7 +186,7 @@ impl Cache for Sqlite {
             transaction.commit()?;
             Ok(applied)
         };
-        let applied = transact().map_err(|error| open::classify(&self.path, error))?;
+        let applied = transact().map_err(|error| self.classify(error))?;
         for (bridge, (messages, bytes, quarantined)) in changes {
             let usage = self.usage.entry(bridge).or_default();
             usage.messages = usage.messages.saturating_add_signed(messages);
@@ -202,10 +223,12 @@ impl Cache for Sqlite {
     }
 
     fn shrink(&mut self) -> Result<bool, CacheError> {
-        if identity(&self.path) != self.identity {
-            return Err(CacheError::Gone { path: self.path.clone() });
-        }
-        shrink::step(&self.connection, &mut self.shrinking).map_err(|error| open::classify(&self.path, error))
+        self.watch.check(&self.connection)?;
+        self.shrink.step(&self.connection).map_err(|error| self.classify(error))
+    }
+
+    fn has_room(&self) -> bool {
+        room::leaves_room(&self.path, self.watch.wal_size(), 0)
     }
 
     fn usage(&self, bridge: BridgeId) -> Usage {

@@ -1,7 +1,7 @@
 //! Opening: what is there is looked at before anything is touched.
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tracing::debug;
 
 use super::create::{self, Disk};
-use super::schema;
+use super::{aside, schema};
 use crate::bridge::cache::CacheError;
 use crate::bridge::config::Synchronous;
 
@@ -19,17 +19,35 @@ use crate::bridge::config::Synchronous;
 /// longer the more has been cached.
 const CHECKED_AT_START: u64 = 16 << 20;
 /// How often a lock that is held is tried again, and after what time.
-const LOOKS: u32 = 5;
-const LOOK: Duration = Duration::from_millis(10);
-/// How long a reader waits for a writer.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const LOOKS: u32 = 5;
+pub(super) const LOOK: Duration = Duration::from_millis(10);
+/// How long a reader waits for a writer, and the writer for what a reader must not see half done.
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
-/// Opens, or creates, and locks. The lock is held as long as the returned file is.
-pub(super) fn open(disk: &impl Disk, path: &Path, synchronous: Synchronous) -> Result<(Connection, File), CacheError> {
-    without_memory_statistics();
-    let unusable = |error: std::io::Error| CacheError::Unusable { path: path.to_owned(), what: error.to_string() };
+/// That a cache is ours alone, by whatever name and as long as this lives.
+pub(super) struct Locks {
+    /// A file beside it, which is there before the cache is; and what a reader asks whether a bridge runs.
+    _beside: File,
+    /// The file itself: that lock holds by every name it has, in every directory, whatever becomes of the one beside it.
+    /// To close it would give up SQLite's own, so it is closed after the connection.
+    _itself: File,
+}
+
+/// Opens, or creates, and locks.
+pub(super) fn open(disk: &impl Disk, path: &Path, synchronous: Synchronous) -> Result<(Connection, Locks), CacheError> {
     // One that is in use is not even read; where nobody has locked it yet, the lock comes after the look.
     let locked = lock_path(path).exists().then(|| lock(path)).transpose()?;
+    open_locked(disk, path, synchronous, locked)
+}
+
+/// The same under a lock that is held already, if there is one.
+pub(super) fn open_locked(
+    disk: &impl Disk,
+    path: &Path,
+    synchronous: Synchronous,
+    locked: Option<File>,
+) -> Result<(Connection, Locks), CacheError> {
+    without_memory_statistics();
     let found = match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {
             return Err(CacheError::Unusable { path: path.to_owned(), what: "it is a directory".to_owned() });
@@ -37,17 +55,17 @@ pub(super) fn open(disk: &impl Disk, path: &Path, synchronous: Synchronous) -> R
         Ok(metadata) if metadata.len() > 0 => inspect(path, metadata.len())?,
         Ok(_) => State::Missing,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => State::Missing,
-        Err(error) => return Err(unusable(error)),
+        Err(error) => return Err(unusable(path, &error)),
     };
     let is_new = locked.is_none();
-    let lock = locked.map_or_else(|| lock(path), Ok)?;
-    let connection = prepare(disk, path, synchronous, &found).inspect_err(|_| {
+    let beside = locked.map_or_else(|| lock(path), Ok)?;
+    let (connection, itself) = prepare(disk, path, synchronous, &found).inspect_err(|_| {
         if is_new {
             // It is ours still, so nobody else can have taken it.
             let _ = std::fs::remove_file(lock_path(path));
         }
     })?;
-    Ok((connection, lock))
+    Ok((connection, Locks { _beside: beside, _itself: itself }))
 }
 
 /// Nobody reads them, and they cost a mutex an allocation (<https://www.sqlite.org/c3ref/c_config_covering_index_scan.html>).
@@ -73,7 +91,12 @@ enum State {
 }
 
 /// Opens for writing, which changes files.
-fn prepare(disk: &impl Disk, path: &Path, synchronous: Synchronous, found: &State) -> Result<Connection, CacheError> {
+fn prepare(
+    disk: &impl Disk,
+    path: &Path,
+    synchronous: Synchronous,
+    found: &State,
+) -> Result<(Connection, File), CacheError> {
     let configure = |connection: &Connection| {
         configure(connection, synchronous).map_err(|error| match error {
             CacheError::Sqlite(error) => classify(path, error),
@@ -81,8 +104,10 @@ fn prepare(disk: &impl Disk, path: &Path, synchronous: Synchronous, found: &Stat
         })
     };
     if matches!(found, State::Missing) {
-        create::create(disk, &create::resolved(path), configure)?;
+        aside::complete(disk, path)?;
+        create::create(disk, path, configure)?;
     }
+    let itself = lock_itself(path)?;
     let connection = disk.connect(path).map_err(|error| classify(path, error))?;
     configure(&connection)?;
     if matches!(found, State::Bare) {
@@ -90,28 +115,52 @@ fn prepare(disk: &impl Disk, path: &Path, synchronous: Synchronous, found: &Stat
     } else {
         schema::complete(&connection).map_err(|error| classify(path, error))?;
     }
-    Ok(connection)
+    Ok((connection, itself))
 }
 
 /// A lock beside the file: SQLite's own are given up whenever any descriptor of the file is closed.
-fn lock(path: &Path) -> Result<File, CacheError> {
+pub(super) fn lock(path: &Path) -> Result<File, CacheError> {
     let beside = lock_path(path);
-    let unusable = |error: std::io::Error| CacheError::Unusable { path: beside.clone(), what: error.to_string() };
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&beside).map_err(unusable)?;
+    let create = || OpenOptions::new().create(true).append(true).mode(0o600).open(&beside);
     // `mqtt-bridge cache` looks at it for a moment.
     for _ in 0..LOOKS {
+        let file = create().map_err(|error| unusable(&beside, &error))?;
         match file.try_lock() {
-            Ok(()) => return Ok(file),
+            Ok(()) if is_at(&file, &beside) => return Ok(file),
+            // Whoever had it has removed it: the lock of a file that nobody can open any more keeps out nobody.
+            Ok(()) => {}
             Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK),
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+            Err(TryLockError::Error(error)) => return Err(unusable(&beside, &error)),
         }
     }
     Err(CacheError::Locked { path: path.to_owned() })
 }
 
-/// The same by every name of the file.
+fn is_at(file: &File, path: &Path) -> bool {
+    let (file, at) = (file.metadata(), std::fs::metadata(path));
+    file.is_ok_and(|file| at.is_ok_and(|at| (file.dev(), file.ino()) == (at.dev(), at.ino())))
+}
+
+/// Locks the file itself.
+pub(super) fn lock_itself(path: &Path) -> Result<File, CacheError> {
+    let file = File::open(path).map_err(|error| unusable(path, &error))?;
+    for _ in 0..LOOKS {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK),
+            Err(TryLockError::Error(error)) => return Err(unusable(path, &error)),
+        }
+    }
+    Err(CacheError::Locked { path: path.to_owned() })
+}
+
+/// Where the lock beside a file is.
 pub(super) fn lock_path(path: &Path) -> PathBuf {
-    beside(&create::resolved(path), ".lock")
+    beside(path, ".lock")
+}
+
+pub(super) fn unusable(path: &Path, error: &std::io::Error) -> CacheError {
+    CacheError::Unusable { path: path.to_owned(), what: error.to_string() }
 }
 
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -124,7 +173,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 pub(super) fn check_header(path: &Path) -> Result<[u8; 100], CacheError> {
     let mut header = Vec::new();
     let read = File::open(path).and_then(|file| file.take(100).read_to_end(&mut header));
-    read.map_err(|error| CacheError::Unusable { path: path.to_owned(), what: error.to_string() })?;
+    read.map_err(|error| unusable(path, &error))?;
     if !header.starts_with(b"SQLite format 3\0") {
         return Err(CacheError::Foreign { path: path.to_owned(), what: "no SQLite database".to_owned() });
     }
@@ -240,7 +289,7 @@ fn configure(connection: &Connection, synchronous: Synchronous) -> Result<(), Ca
         ("synchronous", synchronous),
         ("journal_size_limit", "16777216"),
         ("cache_size", "-4096"),
-        ("busy_timeout", "5000"),
+        ("busy_timeout", &BUSY.as_millis().to_string()),
     ] {
         connection.pragma_update(None, pragma, wanted).or_else(|error| match error {
             rusqlite::Error::ExecuteReturnedResults => Ok(()),

@@ -298,3 +298,64 @@ fn nothing_is_committed_to_a_file_that_has_been_removed() {
     std::fs::rename(&aside, &path).unwrap();
     cache.apply(&write).unwrap();
 }
+
+#[test]
+fn nothing_is_committed_to_a_wal_that_has_been_removed_and_what_it_held_is_kept() {
+    let directory = Directory::new();
+    let mut cache = directory.open();
+    let bridge = fill(&mut cache, 10);
+    let wal = open::beside(&directory.path(), "-wal");
+    std::fs::remove_file(&wal).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(cache.apply(&[store(11, bridge, 10)]), Err(CacheError::Gone { path }) if path == wal));
+    }
+    let killed = directory.killed();
+    assert_eq!(killed.open().messages(), 10);
+    // Another one in its place is not it.
+    std::fs::write(&wal, b"").unwrap();
+    assert!(matches!(cache.apply(&[store(11, bridge, 10)]), Err(CacheError::Gone { .. })));
+    cache.close().unwrap();
+    drop(cache);
+    assert_eq!(directory.open().messages(), 10);
+}
+
+#[test]
+fn nothing_is_committed_to_a_wal_that_was_cut_short_by_anybody_else() {
+    let directory = Directory::new();
+    let mut cache = directory.open();
+    let bridge = fill(&mut cache, 10);
+    cache.apply(&[store(11, bridge, 10)]).unwrap();
+    // Another program's checkpoint is nothing to stop for.
+    let other = Connection::open(directory.path()).unwrap();
+    other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let wal = std::fs::File::options().write(true).open(open::beside(&directory.path(), "-wal")).unwrap();
+    assert_eq!(wal.metadata().unwrap().len(), 0);
+    for seq in 12..15 {
+        cache.apply(&[store(seq, bridge, 10)]).unwrap();
+    }
+    wal.set_len(100).unwrap();
+    assert!(matches!(cache.apply(&[store(15, bridge, 10)]), Err(CacheError::WalCut { .. })));
+    drop((other, cache));
+    let mut again = directory.open();
+    assert_eq!(again.messages(), 11, "what was checkpointed");
+    again.apply(&[store(15, bridge, 10)]).unwrap();
+}
+
+#[test]
+fn a_reader_keeps_nothing_waiting_that_gives_space_back() {
+    let directory = Directory::new();
+    let mut cache = directory.open();
+    fill_and_drain(&mut cache, 30_000);
+    let reader = Connection::open(directory.path()).unwrap();
+    let transaction = reader.unchecked_transaction().unwrap();
+    let bridges: i64 = transaction.query_row("SELECT count(*) FROM bridge", [], |row| row.get(0)).unwrap();
+    assert_eq!(bridges, 1);
+    let begun = std::time::Instant::now();
+    while cache.shrink().unwrap() {}
+    // The busy timeout is 5 s.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(!cache.shrink().unwrap());
+    drop(transaction);
+    while cache.shrink().unwrap() {}
+    assert!(std::fs::metadata(directory.path()).unwrap().len() < 2 << 20);
+}

@@ -7,6 +7,7 @@ use tracing::warn;
 use super::{Pending, Writer};
 use crate::bridge::cache::{Cache, CacheError};
 use crate::bridge::delivery::{BridgeId, DropReason, Kind, Seq};
+use crate::bridge::wire::ReasonCode;
 
 /// Rows that leave in one transaction.
 const SWEPT: usize = 256;
@@ -15,7 +16,8 @@ impl<C: Cache + 'static> Writer<C> {
     /// Does what is due: a step, and more of them as long as nobody waits.
     pub(super) fn do_chores(&mut self) {
         while self.chores_due {
-            if self.failing {
+            // A full disk is one more reason.
+            if self.failing.is_some_and(|reason| reason != ReasonCode::QUOTA_EXCEEDED) {
                 self.chores_due = false;
                 return;
             }
@@ -74,7 +76,7 @@ impl<C: Cache + 'static> Writer<C> {
         Ok(is_full && old == SWEPT)
     }
 
-    fn shrink(&mut self) -> bool {
+    pub(super) fn shrink(&mut self) -> bool {
         self.cache.shrink().unwrap_or_else(|error| {
             warn!("giving space back to the file system: {error}");
             false

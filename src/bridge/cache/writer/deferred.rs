@@ -100,10 +100,10 @@ impl<C: Cache + 'static> Writer<C> {
     }
 
     /// Refuses those whose commit the disk has held up for too long.
-    pub(super) fn refuse_due(&mut self, received_before: Time) {
+    pub(super) fn refuse_due(&mut self, received_before: Time, reason: ReasonCode) {
         for (line, seq) in self.deferral.refuse_before(received_before) {
             self.counters.lock().refused += 1;
-            self.lines.give(line, seq, Err(ReasonCode::UNSPECIFIED_ERROR));
+            self.lines.give(line, seq, Err(reason));
         }
         // Also what the remotes have taken meanwhile.
         self.lines.flush();

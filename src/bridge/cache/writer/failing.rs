@@ -6,7 +6,7 @@ use tracing::{error, info};
 
 use super::{Admitted, Evictions, Part, Pending, RETRY, Request, Writer};
 use crate::bridge::cache::{Applied, Cache, CacheError};
-use crate::bridge::delivery::Write;
+use crate::bridge::delivery::{Store, Write};
 use crate::bridge::wire::ReasonCode;
 
 /// How long a publisher's acknowledgement is held while the disk fails, before it is refused.
@@ -46,7 +46,12 @@ impl<C: Cache + 'static> Writer<C> {
                     return applied;
                 }
                 Err(error) if is_invariant(&error) => return self.apply_one_by_one(parts, pending, &error),
-                Err(error) => self.failed(&error),
+                Err(error) => {
+                    self.failed(&error);
+                    if matches!(error, CacheError::Full) {
+                        self.relieve(parts);
+                    }
+                }
             }
             std::thread::sleep(RETRY);
             self.refuse_overdue(parts, pending);
@@ -57,17 +62,22 @@ impl<C: Cache + 'static> Writer<C> {
     /// Refuses the stores that have been held for long enough, and answers whoever waits for nothing else.
     fn refuse_overdue(&mut self, parts: &mut Vec<Part>, pending: &mut Pending) {
         let now = self.clock.now();
+        let reason = self.failing.unwrap_or(ReasonCode::UNSPECIFIED_ERROR);
         if now >= HOLD {
-            self.refuse_due(now - HOLD);
+            self.refuse_due(now - HOLD, reason);
+        }
+        let is_overdue = |store: &Store| now.saturating_sub(store.received_at) >= HOLD;
+        if parts.iter().any(|part| unrefused(part).any(is_overdue)) {
+            self.leave_no_doubt();
         }
         let mut waiting: Vec<Part> = Vec::with_capacity(parts.len());
         for mut part in parts.drain(..) {
             for ((write, _), refused) in part.writes.iter().zip(&mut part.refused) {
                 if let Write::Store(store) = write
                     && refused.is_none()
-                    && (now.saturating_sub(store.received_at) >= HOLD || part.answer.refuses(write))
+                    && (is_overdue(store) || part.answer.refuses(write))
                 {
-                    *refused = Some(ReasonCode::UNSPECIFIED_ERROR);
+                    *refused = Some(reason);
                     part.answer.note(*refused);
                     let size = store.message.size() as u64;
                     for delivery in &store.deliveries {
@@ -143,7 +153,7 @@ impl<C: Cache + 'static> Writer<C> {
                     error!("left out {write:?}: {error}");
                     self.counters.lock().invariant_violations += u64::from(is_invariant(&error));
                     return match write {
-                        Write::Store(_) => Err(ReasonCode::UNSPECIFIED_ERROR),
+                        Write::Store(_) => Err(refusal(&error)),
                         _ => Ok(Applied::Done),
                     };
                 }
@@ -172,23 +182,36 @@ impl<C: Cache + 'static> Writer<C> {
             let broken = CacheError::Broken { what: error.to_string() };
             error!("{broken}; nothing is acknowledged any more");
             self.counters.lock().cache_error = Some(broken.to_string());
-            (self.broken, self.failing) = (Some(error.to_string()), true);
+            (self.broken, self.failing) = (Some(error.to_string()), Some(ReasonCode::UNSPECIFIED_ERROR));
         }
         if self.broken.is_some() {
             return;
         }
-        if !self.failing {
+        if self.failing.is_none() {
             error!("{error}; nothing is acknowledged until it can be written");
-            self.failing = true;
         }
+        self.failing = Some(refusal(error));
         self.counters.lock().cache_error = Some(error.to_string());
     }
 
     fn recovered(&mut self) {
-        if self.failing {
+        // What makes room can be written while what takes room cannot.
+        if self.failing.is_some() && self.cache.has_room() {
+            self.failing = None;
             info!("the cache can be written again");
-            self.failing = false;
             self.counters.lock().cache_error = None;
+        }
+    }
+
+    /// A transaction that failed at its sync may be in the WAL whole, and come back after a kill: a Packet Identifier that
+    /// its publisher was told is free would be open, and the next message under it be taken for a repetition. Whatever is
+    /// written next is written over it.
+    fn leave_no_doubt(&mut self) {
+        if self.broken.is_none() {
+            let client_id: Arc<str> = "\0doubt".into();
+            let keep = Write::KeepSession { client_id: client_id.clone(), expires_at: Some(Duration::ZERO), expiry: 0 };
+            // It does what it is for even where it fails at its own sync.
+            let _ = self.cache.apply(&[keep]).and_then(|_| self.cache.apply(&[Write::EndSession { client_id }]));
         }
     }
 
@@ -200,6 +223,9 @@ impl<C: Cache + 'static> Writer<C> {
         }
         let client_id: Arc<str> = format!("\0{}", "probe".repeat(PROBE_BYTES / 5)).into();
         let keep = Write::KeepSession { client_id: client_id.clone(), expires_at: Some(Duration::ZERO), expiry: 0 };
+        if !self.cache.has_room() {
+            return self.failed(&CacheError::Full);
+        }
         let tried = self.cache.apply(&[keep]).and_then(|_| self.cache.apply(&[Write::EndSession { client_id }]));
         match tried {
             Ok(_) => self.recovered(),
@@ -214,8 +240,23 @@ fn wanted(parts: &[Part]) -> impl Iterator<Item = &Write> {
     wanted.map(|((write, _), _)| write)
 }
 
+fn unrefused(part: &Part) -> impl Iterator<Item = &Store> {
+    part.writes.iter().zip(&part.refused).filter_map(|((write, _), refused)| match write {
+        Write::Store(store) if refused.is_none() => Some(&**store),
+        _ => None,
+    })
+}
+
 fn is_deferred(admitted: &Option<Admitted>) -> bool {
     admitted.as_ref().is_some_and(|admitted| admitted.deferred)
+}
+
+/// What a publisher is told that can do something about it, or wait: a full disk empties, and what else fails may not.
+fn refusal(error: &CacheError) -> ReasonCode {
+    match error {
+        CacheError::Full => ReasonCode::QUOTA_EXCEEDED,
+        _ => ReasonCode::UNSPECIFIED_ERROR,
+    }
 }
 
 /// Not the disk's fault: it will not pass.

@@ -1,7 +1,13 @@
 //! The writer a step at a time and without its thread, for the simulation: that says what a batch is, how long its commit
 //! takes, and what happens meanwhile.
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
 use super::*;
-use crate::bridge::delivery::Time;
+use crate::bridge::core::admission::Place;
+use crate::bridge::core::session::Opened;
+use crate::bridge::delivery::{Outcome, Progress, Store, Time};
 
 /// What waits for answers.
 #[derive(Debug)]
@@ -54,19 +60,32 @@ pub struct Stepped<C> {
     writer: Writer<C>,
     /// Decided, and being committed.
     begun: Option<(Vec<Part>, Pending)>,
+    /// What remote legs have reported of messages that were not committed.
+    absorbed: Vec<(BridgeId, Seq, Outcome)>,
     _requests: mpsc::Sender<Request>,
 }
 
 impl<C: Cache + 'static> Stepped<C> {
-    pub fn new(cache: C, outlets: HashMap<BridgeId, Outlet>, counters: Shared, now: Time) -> Self {
-        let (writer, requests) = Writer::new(cache, outlets, counters, Clock::still(now)).unwrap();
-        Self { writer, begun: None, _requests: requests }
+    /// `commit_after`: with `durability: deferred`.
+    pub fn new(
+        cache: C,
+        outlets: HashMap<BridgeId, Outlet>,
+        counters: Shared,
+        commit_after: Option<Duration>,
+        now: Time,
+    ) -> Self {
+        let (mut writer, requests) = Writer::new(cache, outlets, counters, Clock::still(now)).unwrap();
+        if let Some(after) = commit_after {
+            writer = writer.deferring(after);
+        }
+        Self { writer, begun: None, absorbed: Vec::new(), _requests: requests }
     }
 
-    /// Begins to commit what asks for that; does whatever else is asked for at once.
+    /// Begins to commit what asks for that, or without requests what is overdue; does whatever else is asked for at once.
     pub fn begin(&mut self, requests: Vec<Request>, now: Time) {
         assert!(self.begun.is_none(), "one commit at a time");
         self.writer.clock = Clock::still(now);
+        let is_overdue = requests.is_empty();
         let mut writes = Vec::new();
         for request in requests {
             match request {
@@ -77,7 +96,8 @@ impl<C: Cache + 'static> Stepped<C> {
                 }
             }
         }
-        if !writes.is_empty() {
+        if !writes.is_empty() || is_overdue {
+            self.note_absorbed(writes.iter().flat_map(|(writes, ..)| writes));
             self.begun = Some(self.writer.prepare(writes));
         }
     }
@@ -96,10 +116,51 @@ impl<C: Cache + 'static> Stepped<C> {
         self.writer.clock = Clock::still(now);
         if let Some((parts, pending)) = self.begun.take() {
             self.writer.commit(parts, pending);
+            self.writer.commit_due();
             if looks_around {
                 self.writer.admit_what_waits();
             }
         }
+    }
+
+    fn note_absorbed<'a>(&mut self, writes: impl Iterator<Item = &'a Write>) {
+        for write in writes {
+            let Write::Progress { bridge, seq, step: Progress::Removed(outcome) } = write else { continue };
+            let to = |store: &Store| store.deliveries.iter().any(|delivery| delivery.bridge == *bridge);
+            if self.writer.deferral.stores().any(|store| store.seq == *seq && to(store)) {
+                self.absorbed.push((*bridge, *seq, *outcome));
+            }
+        }
+    }
+
+    /// What remote legs are done with and was not committed, since this was asked last.
+    pub fn absorbed(&mut self) -> Vec<(BridgeId, Seq, Outcome)> {
+        std::mem::take(&mut self.absorbed)
+    }
+
+    /// What waits for its remotes, or for its commit, in order of arrival.
+    pub fn deferred(&self) -> impl Iterator<Item = &Store> {
+        self.writer.deferral.stores()
+    }
+
+    /// What waits for a bridge, in messages and bytes.
+    pub fn deferred_for(&self, bridge: BridgeId) -> (u64, u64) {
+        self.writer.deferral.used(bridge)
+    }
+
+    /// When what waits must be committed, whatever is asked for.
+    pub fn deadline(&self) -> Option<Time> {
+        self.writer.deferral.deadline()
+    }
+
+    /// For twins: says that these are stored, and they are not.
+    pub fn answer_too_early(&mut self, seqs: impl IntoIterator<Item = Seq>) {
+        for seq in seqs {
+            if let Some(line) = self.writer.deferral.take_line(seq) {
+                self.writer.lines.give(line, seq, Ok(Applied::Done));
+            }
+        }
+        self.writer.lines.flush();
     }
 
     /// How many connections wait for room.

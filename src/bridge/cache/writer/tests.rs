@@ -1,11 +1,19 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::super::Page;
+use tokio::sync::oneshot;
+
 use super::super::memory::Memory;
+use super::super::{Page, Usage};
 use super::*;
+use crate::bridge::config::WhenFull;
+use crate::bridge::core::admission::Limits;
 use crate::bridge::core::forwarder::Restored;
-use crate::bridge::delivery::{Kind, Outcome, Session, Time, Waiting};
+use crate::bridge::core::ring::Ring;
+use crate::bridge::delivery::{
+    DropReason, Kind, NewDelivery, Origin, Outcome, Progress, Session, Store, Time, Waiting,
+};
 use crate::bridge::message::{Message, QoS};
 
 mod bounded;
@@ -17,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Fragile {
     cache: Memory,
     full: Arc<AtomicBool>,
+    /// Sessions that were tried to be written.
+    sessions: Arc<AtomicUsize>,
 }
 
 impl Cache for Fragile {
@@ -24,6 +34,8 @@ impl Cache for Fragile {
         self.cache.bridge(name)
     }
     fn apply_each(&mut self, writes: &[&Write]) -> Result<Vec<Applied>, CacheError> {
+        let sessions = writes.iter().filter(|write| matches!(write, Write::KeepSession { .. })).count();
+        self.sessions.fetch_add(sessions, Ordering::SeqCst);
         if self.full.load(Ordering::SeqCst) && writes.iter().any(|write| write.changes_something()) {
             return Err(CacheError::Full);
         }
@@ -63,7 +75,8 @@ fn soon<T>(mut poll: impl FnMut() -> Option<T>) -> T {
 #[test]
 fn a_full_disk_refuses_in_time_whatever_else_waits_and_is_red_until_it_has_room() {
     let full = Arc::new(AtomicBool::new(true));
-    let mut cache = Fragile { cache: Memory::default(), full: full.clone() };
+    let sessions = Arc::new(AtomicUsize::new(0));
+    let mut cache = Fragile { cache: Memory::default(), full: full.clone(), sessions: sessions.clone() };
     let (bridge, _) = cache.bridge("one").unwrap();
     let ring = SharedRing::new(Ring::new(10, 1000, []));
     let limits = Limits { max_messages: 1, max_bytes: 1000, ..Limits::NONE };
@@ -88,7 +101,8 @@ fn a_full_disk_refuses_in_time_whatever_else_waits_and_is_red_until_it_has_room(
     for _ in 0..3 {
         let mut stored = write(vec![store()]);
         let refused = soon(|| stored.try_recv().ok());
-        assert_eq!(refused, [Err(ReasonCode::UNSPECIFIED_ERROR)], "nobody else's room is used up");
+        assert_eq!(refused, [Err(ReasonCode::QUOTA_EXCEEDED)], "nobody else's room is used up");
+        assert!(sessions.swap(0, Ordering::SeqCst) > 0, "something is written over what may be in the WAL");
     }
     let (answer, mut opened) = oneshot::channel();
     let open = Request::Open { client_id: "c".into(), clean_start: true, expiry: 60, answer };

@@ -1,5 +1,5 @@
 //! What the remote says to our PUBLISHes.
-use super::send::free;
+use super::send::{CLOSES_BEFORE_ALONE, free};
 use super::*;
 use crate::bridge::wire::Ack;
 
@@ -96,8 +96,8 @@ impl Forwarder {
 
     /// Something moved: whoever is first now has its time from its own sending on.
     fn acknowledged(&mut self, seq: Seq) {
-        if self.suspect.is_some_and(|suspect| suspect.seq == seq) {
-            self.suspect = None;
+        if let Some(suspect) = self.suspect.filter(|suspect| suspect.seq == seq) {
+            self.acquit(suspect);
         }
         while let Some((asked, packet_id, phase)) = self.clock.front() {
             let waits = |entry: &InFlight| entry.phase == *phase && entry.asked == *asked;
@@ -107,6 +107,14 @@ impl Forwarder {
             }
             self.clock.pop_front();
         }
+    }
+
+    /// It was not this one that made the remote close. Where it was sent alone, the next that was in flight with it is:
+    /// were they all sent together again, each of them would cost as many closes.
+    fn acquit(&mut self, suspect: Suspect) {
+        let next = self.head.values().find(|entry| entry.sent).map(|entry| entry.delivery.seq);
+        let next = next.filter(|_| suspect.closes >= CLOSES_BEFORE_ALONE);
+        self.suspect = next.map(|seq| Suspect { seq, closes: CLOSES_BEFORE_ALONE });
     }
 
     fn refused(&mut self, mut entry: InFlight, reason: ReasonCode, now: Time) {

@@ -5,7 +5,7 @@ use crate::bridge::delivery::DropReason;
 use crate::bridge::topic;
 
 /// Closes in order with the same message first in flight, after which it is sent alone.
-const CLOSES_BEFORE_ALONE: u32 = 3;
+pub(super) const CLOSES_BEFORE_ALONE: u32 = 3;
 /// Such closes after which it is quarantined: a remote that is restarted while the message is alone is no refusal.
 const CLOSES_BEFORE_QUARANTINE: u32 = CLOSES_BEFORE_ALONE + 3;
 
@@ -123,7 +123,7 @@ impl Forwarder {
             self.give_up(entry, ReasonCode::UNSPECIFIED_ERROR, now);
             return None;
         }
-        if !entry.sent && self.is_expired(&entry.delivery, now) {
+        if self.is_expired(&entry, now) {
             self.drop_delivery(&entry, DropReason::Expired, now);
             return None;
         }
@@ -185,8 +185,8 @@ impl Forwarder {
                 Some(Out::AtMostOnce(entry)) => Some(entry),
             };
             let Some(mut entry) = entry else { continue };
-            if !entry.sent && self.is_expired(&entry.delivery, now) {
-                // Its commit took that long.
+            if self.is_expired(&entry, now) {
+                // It has waited that long for the commit of one before it.
                 self.drop_delivery(&entry, DropReason::Expired, now);
                 continue;
             }
@@ -204,7 +204,13 @@ impl Forwarder {
         }
     }
 
-    fn is_expired(&self, delivery: &Delivery, now: Time) -> bool {
+    /// What may have been sent does not expire, and at QoS 2 that is what has its Packet Identifier: a start finds it
+    /// committed, and could not know that what came after it has been sent instead.
+    fn is_expired(&self, entry: &InFlight, now: Time) -> bool {
+        let delivery = &entry.delivery;
+        if entry.sent || entry.qos == QoS::ExactlyOnce && entry.packet_id != 0 {
+            return false;
+        }
         let age = now.saturating_sub(delivery.received_at);
         let expiry = delivery.message.properties.message_expiry.map(|secs| Duration::from_secs(secs.into()));
         [expiry, self.settings.max_age].into_iter().flatten().any(|limit| age >= limit)

@@ -58,7 +58,10 @@ impl Plan {
         faults.retain(|(_, _, fault)| {
             !mood.governed || !matches!(fault, Fault::DiskStall { .. } | Fault::Suspend { .. })
         });
-        Self { seed, commit: random.u64(1..30), remotes, publishers, messages, faults, healed_at }
+        let commit = random.u64(1..30);
+        // Drawn last, so that what was found before it was drawn is found again without it.
+        let commit_after = one_in(random, 3).then(|| millis(random.u64(20..1_000)));
+        Self { seed, commit, commit_after, remotes, publishers, messages, faults, healed_at }
     }
 }
 

@@ -101,9 +101,8 @@ impl World {
             }
         }
         self.say(|| format!("the last commit is made: {finishes}"));
-        let mut disk = process.writer.into_cache();
-        self.ledger.committed(&bridges, &disk.committed());
-        self.disk = Some(disk);
+        self.ledger.committed(&bridges, &mut process.writer, now);
+        self.disk = Some(process.writer.into_cache());
         for (remote, leg) in self.remotes.iter_mut().zip(process.legs) {
             let Some(connection) = leg.connection else { continue };
             let link = &mut remote.links[connection.link];
@@ -128,8 +127,6 @@ impl World {
         let jump = Duration::from_secs(self.wall.unsigned_abs());
         let wall = if self.wall < 0 { wall - jump } else { wall + jump };
         self.process = Some(Process::start(&self.plan, disk, self.now, wall, self.sin));
-        for account in &mut self.ledger.accounts {
-            account.restarted();
-        }
+        self.ledger.restarted();
     }
 }

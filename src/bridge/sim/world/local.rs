@@ -59,6 +59,7 @@ impl World {
     pub(super) fn drive_seats(&mut self) {
         let Some(process) = &mut self.process else { return };
         let mut seats = std::mem::take(&mut process.seats);
+        let mut ends = false;
         for position in 0..seats.len() {
             let publisher = seats[position].publisher;
             let link = self.publishers[publisher].link.as_mut().filter(|link| link.seat == seats[position].number);
@@ -71,9 +72,10 @@ impl World {
             let (earlier, later) = seats.split_at_mut(position);
             let seat = &mut later[0];
             let mut has_turn = true;
-            for other in earlier.iter_mut().filter(|other| other.publisher == publisher) {
+            for other in earlier.iter_mut().filter(|other| other.publisher == publisher && !other.left) {
                 has_turn = false;
                 if seat.wants.is_some() {
+                    ends |= !other.client.is_closing();
                     other.client.handle_close(ReasonCode::SESSION_TAKEN_OVER);
                 }
             }
@@ -88,6 +90,10 @@ impl World {
         }
         if let Some(process) = &mut self.process {
             process.seats = seats;
+        }
+        if ends {
+            // Nothing else need happen for that.
+            self.drive_seats();
         }
     }
 
@@ -110,15 +116,13 @@ impl World {
             Some(Err(reason)) => seat.client.handle_not_opened(reason),
             None => {}
         }
-        if has_turn && let Some((client_id, clean_start, expiry)) = seat.wants.take() {
-            let (request, opening) = Opening::new(client_id, clean_start, expiry);
-            process.requests.push_back(request);
-            seat.opening = Some(opening);
-        }
         for _ in 0..50 {
             while seat.client.wants_read()
                 && let Some(packet) = seat.input.pop_front()
             {
+                if self.verbose {
+                    eprintln!("{:>9.3} publisher {} -> {packet:?}", self.now.as_secs_f64(), seat.publisher);
+                }
                 self.ledger.published(&mut seat.expected, &packet);
                 seat.client.handle_packet(packet, &process.routes, now);
             }
@@ -161,6 +165,9 @@ impl World {
                 packets.reverse();
             }
             for packet in packets {
+                if self.verbose {
+                    eprintln!("{:>9.3} publisher {} <- {packet:?}", self.now.as_secs_f64(), seat.publisher);
+                }
                 self.ledger.answered(&mut seat.expected, &packet);
                 if open && let Some(link) = &mut self.publishers[seat.publisher].link {
                     link.down.push_back((self.now + millis(LATENCY), Some(packet)));
@@ -170,6 +177,11 @@ impl World {
             if !goes_on {
                 break;
             }
+        }
+        if has_turn && let Some((client_id, clean_start, expiry)) = seat.wants.take() {
+            let (request, opening) = Opening::new(client_id, clean_start, expiry);
+            process.requests.push_back(request);
+            seat.opening = Some(opening);
         }
         if seat.client.is_finished() {
             if let Some(link) = self.publishers[seat.publisher].link.as_mut().filter(|link| link.seat == seat.number) {

@@ -22,7 +22,8 @@ impl World {
                         Ok(Some(packet)) => {
                             self.ledger.accounts[number].heard(&mut connection.tap, &packet);
                             if let Packet::Connack(connack) = &packet {
-                                self.remotes[number].broker.unheard.remove(&link);
+                                let (session, said) = self.remotes[number].broker.session_of(link);
+                                self.ledger.accounts[number].connected(connack.session_present, session, said);
                                 connection.tap.receive_maximum = Some(connack.receive_maximum);
                             }
                             if self.verbose {
@@ -38,7 +39,10 @@ impl World {
             Chunk::Fin => ("closed by the remote", true),
             Chunk::Reset => ("reset", false),
         };
-        process.legs[number].connection = None;
+        let connection = process.legs[number].connection.take();
+        if let Some(connection) = connection.filter(|_| in_order) {
+            self.ledger.accounts[number].closed(&connection.tap);
+        }
         self.remotes[number].links[link].client_open = false;
         process.legs[number].forwarder.handle_closed(why, in_order, now);
         self.drive(number);
@@ -81,11 +85,22 @@ impl World {
             }
             let wrote = self.write(number);
             let effects = self.perform(number);
+            self.tell_of_a_lost_link(number);
             if !wrote && !effects {
                 return;
             }
         }
         self.ledger.violate("it spins: 100 effects without a pause".into());
+    }
+
+    /// After what the remote has acknowledged last.
+    fn tell_of_a_lost_link(&mut self, number: usize) {
+        let Some(process) = &mut self.process else { return };
+        let leg = &mut process.legs[number];
+        let was_up = std::mem::replace(&mut leg.up, leg.forwarder.is_connected());
+        if was_up && !leg.up && self.plan.commit_after.is_some() {
+            process.requests.push_back(Request::LinkLost { bridge: leg.bridge });
+        }
     }
 
     fn write(&mut self, number: usize) -> bool {

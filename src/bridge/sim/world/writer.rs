@@ -1,5 +1,6 @@
 //! The thread that owns the cache: the real writer, a batch at a time.
 use super::*;
+use crate::bridge::delivery::{Seq, Store};
 
 impl World {
     /// Makes the commit that is due, and begins the next: whatever has queued up.
@@ -29,29 +30,36 @@ impl World {
                 0 => process.requests.pop_front().into_iter().collect(),
                 all => process.requests.drain(..all).collect(),
             };
-            if batch.is_empty() {
+            let is_overdue = process.writer.deadline().is_some_and(|deadline| deadline <= now);
+            if batch.is_empty() && !is_overdue {
                 return;
             }
+            let is_commit = writes > 0 || batch.is_empty();
             process.first_of_batch = before;
-            if writes == 0 && self.sin == Some(Sin::SkipsPages) && before.0 > 20 {
+            if !is_commit && self.sin == Some(Sin::SkipsPages) && before.0 > 20 {
                 // Nobody reads what does not fit into the ring.
                 continue;
             }
             process.writer.begin(batch, now);
             process.commit_at = self.now + millis(self.random.u64(0..self.plan.commit));
-            if writes == 0 {
+            if !is_commit {
                 self.committed();
             }
         }
     }
 
     fn committed(&mut self) {
+        self.sin_against_what_is_deferred();
         let Some(process) = &mut self.process else { return };
-        let (bridges, log) = (process.bridges(), process.writer.cache().committed());
+        let bridges = process.bridges();
+        let now = process.clock.at(self.now);
+        let log = self.ledger.committed(&bridges, &mut process.writer, now);
         if self.verbose && !log.is_empty() {
             eprintln!("{:>9.3} committed: {log:?}", self.now.as_secs_f64());
         }
-        self.ledger.committed(&bridges, &log);
+        if process.writer.deadline().is_some_and(|deadline| deadline <= now) {
+            self.ledger.violate("a message that is deferred is not committed in time".into());
+        }
         if process.writer.waits_for_nothing() {
             self.ledger.violate("a publisher waits although there is room".into());
         }
@@ -63,7 +71,9 @@ impl World {
             if let Some(columns) = counters.bridges.get(&leg.bridge) {
                 account.balance(columns, usage.messages);
             }
-            let above = usage.messages > plan.limits.max_messages || usage.bytes > plan.limits.max_bytes;
+            let (messages, bytes) = process.writer.deferred_for(leg.bridge);
+            let above =
+                usage.messages + messages > plan.limits.max_messages || usage.bytes + bytes > plan.limits.max_bytes;
             // Of that twin something worse is to be seen.
             if above && self.sin != Some(Sin::KeepsWhatItEvicts) {
                 account.violate(format!("{usage:?} is above the limits"));
@@ -72,6 +82,24 @@ impl World {
         if counters.invariant_violations > 0 {
             self.ledger.violate("an invariant of the cache is broken".into());
         }
+    }
+
+    /// What twins say to publishers of messages that are not committed.
+    fn sin_against_what_is_deferred(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        let all = process.writer.deferred();
+        let seqs: Vec<Seq> = match self.sin {
+            Some(Sin::AcknowledgesDeferred) => all.map(|store| store.seq).collect(),
+            Some(Sin::AcknowledgesAfterTheFirst) => {
+                let to_all = |store: &&Store| {
+                    let to = process.routes.deliveries(&store.message, None);
+                    store.deliveries.len() == to.len()
+                };
+                all.filter(|store| !to_all(store)).map(|store| store.seq).collect()
+            }
+            _ => return,
+        };
+        process.writer.answer_too_early(seqs);
     }
 
     /// G7 at every moment.

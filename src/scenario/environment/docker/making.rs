@@ -108,7 +108,8 @@ pub(super) async fn make_subject(
     if let Program::Installed(program) = configuration.program {
         command.insert(0, program.to_owned());
     }
-    let (listener, metrics) = (publish(engine, LISTEN_PORT)?, publish(engine, METRICS_PORT)?);
+    let listens = configuration.listens.map_or(LISTEN_PORT, |address| address.port());
+    let (listener, metrics) = (publish(engine, listens)?, publish(engine, METRICS_PORT)?);
     let remote = link_net.address(Place::Remote as u8);
     let body = bodies::subject(
         names,
@@ -121,7 +122,10 @@ pub(super) async fn make_subject(
             ports: &[listener, metrics],
         },
     );
-    let files: Vec<Entry> = configuration.files.iter().map(|(name, text)| Entry::file(name, text.clone())).collect();
+    // A folder comes to be with what lies in it.
+    let folders = configuration.folders.iter().map(|name| Entry::file(&format!("{name}/.folder"), String::new()));
+    let files = configuration.files.iter().map(|(name, text)| Entry::file(name, text.clone()));
+    let files: Vec<Entry> = folders.chain(files).collect();
     let files = Files { folder: SUBJECT_FOLDER, entries: files };
     let container = Container::create(engine, "the subject", names.of("subject"), body, files, log).await?;
     connect(engine, names, container.name(), link_net.address(Place::Subject as u8), &[]).await?;

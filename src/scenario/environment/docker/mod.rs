@@ -38,7 +38,7 @@ use self::sweep::{Guard, Guarded};
 use self::world::DockerWorld;
 use super::{Environment, EnvironmentError, Request, Support, disk};
 use crate::scenario::plan::{Fault, FaultKind, Plan, SubjectKind, SubjectPlan};
-use crate::scenario::subject::{self, Sites};
+use crate::scenario::subject::{self, Sites, SubjectError};
 
 /// The images that bridges come in, where the scenario names none.
 const MOSQUITTO: &str = "eclipse-mosquitto:2.0.21";
@@ -170,6 +170,8 @@ fn image_of(subject: &SubjectPlan) -> Option<&str> {
         SubjectKind::MqttBridge => None,
         SubjectKind::Mosquitto => Some(MOSQUITTO),
         SubjectKind::Nanomq => Some(NANOMQ),
+        // Without an image of its own it cannot be run here, which `check` has found.
+        SubjectKind::Command => None,
     })
 }
 
@@ -201,6 +203,9 @@ impl Environment for Docker {
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let sites = Sites { listen: nowhere, remote: (String::new(), 0), metrics: nowhere, folder: Path::new("") };
         subject::configure(plan, subject, &sites)?;
+        if subject.kind == SubjectKind::Command && subject.image.is_none() {
+            return Err(SubjectError::NoImage { name: subject.name.clone() }.into());
+        }
         Ok(())
     }
 

@@ -48,13 +48,14 @@ impl LocalWorld {
         let remote = (proxy_address.ip().to_string(), proxy_address.port());
         let sites = Sites { listen: listener, remote, metrics, folder: &work };
         let configuration = subject::configure(plan, subject, &sites)?;
-        let (program, subject_version) = programs::locate(configuration.program, own).await?;
+        let (program, subject_version) = programs::locate(configuration.program.clone(), own).await?;
         // Below the disk as well, for people who look into the run's folder afterwards.
         remote::write_files(&configuration, &work)?;
         let disk = mounted(plan, &work)?;
         remote::write_files(&configuration, &work)?;
         let what_runs = (program, configuration.arguments);
         let launch = Launch::new(Role::Subject, &subject.name, what_runs, folder, recorder)?;
+        let launch = launch.leaving(configuration.leftovers);
         let remote_address = free_port()?;
         let chosen = remote::choose(plan, own, remote_address, &folder.join("remote")).await?;
         let what_runs = (chosen.program, chosen.arguments);
@@ -75,7 +76,7 @@ impl LocalWorld {
             launch,
             subject: None,
             subject_version,
-            listener,
+            listener: configuration.listens.unwrap_or(listener),
             metrics: configuration.has_metrics.then_some(metrics),
             disk,
         })

@@ -43,6 +43,7 @@ pub(crate) struct NetnsWorld {
     launch: Launch,
     pub(super) subject: Option<Process>,
     subject_version: String,
+    listener: SocketAddr,
     has_metrics: bool,
     /// Whether the remote is connected with the switch while no fault takes it from there.
     pub(super) open: bool,
@@ -81,14 +82,15 @@ impl NetnsWorld {
             folder: &work,
         };
         let configuration = subject::configure(plan, subject, &sites)?;
-        let (program, subject_version) = programs::locate(configuration.program, own).await?;
+        let (program, subject_version) = programs::locate(configuration.program.clone(), own).await?;
         remote::write_files(&configuration, &work)?;
         if let Some(disk) = &disk {
             // Also below it, for people who look into the run's folder afterwards.
             remote::write_files(&configuration, &by_descriptor(disk))?;
         }
         let launch = Launch::new(Role::Subject, &subject.name, (program, configuration.arguments), folder, recorder)?
-            .within(surroundings(owner, &topology.bridge, Some(&mounts)));
+            .within(surroundings(owner, &topology.bridge, Some(&mounts)))
+            .leaving(configuration.leftovers);
 
         let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, MQTT));
         let chosen = remote::choose(plan, own, everywhere, &folder.join("remote")).await?;
@@ -113,6 +115,7 @@ impl NetnsWorld {
             launch,
             subject: None,
             subject_version,
+            listener: configuration.listens.unwrap_or(at_bridge(MQTT)),
             has_metrics: configuration.has_metrics,
             open: false,
             in_force: BTreeMap::new(),
@@ -170,7 +173,7 @@ impl World for NetnsWorld {
     }
 
     fn listener(&self) -> SocketAddr {
-        (self.topology.addresses.bridge_control(), MQTT).into()
+        self.listener
     }
 
     fn metrics(&self) -> Option<SocketAddr> {

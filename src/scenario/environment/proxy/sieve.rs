@@ -139,20 +139,17 @@ impl Sieve {
     }
 
     fn decide(&self, kind: u8, impairments: &[Impairment]) -> Fate {
-        let mut fate = Fate::Pass;
         let means = |only: &Acknowledgements| only.packets.iter().any(|packet| of(*packet) == (kind, self.direction));
+        let mut fate = Fate::Pass;
         for Impairment { number, effect } in impairments {
-            match effect {
-                Effect::Swallow(only) if means(only) && self.counts.is_meant(*number, only.every) => {
-                    fate = Fate::Swallow;
-                }
-                // Counted also where another effect has taken it already.
-                Effect::Hold { only, by, jitter }
-                    if means(only) && self.counts.is_meant(*number, only.every) && fate == Fate::Pass =>
-                {
-                    fate = Fate::Hold(*by, *jitter);
-                }
-                _ => {}
+            let (only, meant) = match effect {
+                Effect::Swallow(only) => (only, Fate::Swallow),
+                Effect::Hold { only, by, jitter } => (only, Fate::Hold(*by, *jitter)),
+                Effect::Delay { .. } | Effect::Throttle(_) | Effect::Loss(_) => continue,
+            };
+            // Counted by each, whatever another does with it; what is swallowed cannot be held.
+            if means(only) && self.counts.is_meant(*number, only.every) && fate != Fate::Swallow {
+                fate = meant;
             }
         }
         fate

@@ -26,7 +26,7 @@ pub use salvage::Gap;
 pub use stats::{BridgeStats, Stats};
 pub use verify::{Report, Table};
 
-use super::{open, schema};
+use super::{create, open, schema};
 use crate::bridge::cache::CacheError;
 
 /// A cache file that is read.
@@ -42,6 +42,8 @@ impl CacheFile {
     /// # Errors
     /// Where there is no file, or it is no cache of this version or an older one.
     pub fn open(path: &Path) -> Result<Self, CacheError> {
+        // The WAL is beside the file that a link means.
+        let path = &create::resolved(path);
         open::check_header(path)?;
         let in_use = is_locked(path);
         let wal = std::fs::metadata(open::beside(path, "-wal")).is_ok_and(|metadata| metadata.len() > 0);
@@ -83,8 +85,18 @@ impl CacheFile {
     }
 }
 
-/// Held for no longer than the look takes, and a bridge that starts in this moment tries again.
+/// Held for no longer than the look takes, and a bridge that starts in this moment tries again; so does this, since a lock
+/// may outlive its owner by the moment that a child takes from its fork to its program.
 fn is_locked(path: &Path) -> bool {
-    let lock = File::open(open::lock_path(path));
-    lock.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    let is_locked = |path: &Path| {
+        File::open(path).is_ok_and(|file| {
+            (0..open::LOOKS).all(|look| {
+                if look > 0 {
+                    std::thread::sleep(open::LOOK);
+                }
+                matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+            })
+        })
+    };
+    is_locked(&open::lock_path(path)) || is_locked(path)
 }

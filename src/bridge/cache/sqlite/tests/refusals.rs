@@ -146,8 +146,52 @@ fn one_that_is_in_use_by_whatever_name() {
     std::os::unix::fs::symlink(directory.path(), &link).unwrap();
     let error = Sqlite::open(&link, Synchronous::Full).err().expect("it was opened twice");
     assert!(matches!(error, CacheError::Locked { .. }), "{error}");
+    // Whoever takes the lock beside it away, or comes by another name in another directory, is kept out all the same.
+    std::fs::remove_file(open::beside(&directory.path(), ".lock")).unwrap();
+    let elsewhere = Directory::new();
+    std::fs::hard_link(directory.path(), elsewhere.path()).unwrap();
+    for path in [directory.path(), elsewhere.path()] {
+        let error = Sqlite::open(&path, Synchronous::Full).err().expect("it was opened twice");
+        assert!(matches!(error, CacheError::Locked { .. }), "{error}");
+    }
+    assert!(file::CacheFile::open(&directory.path()).unwrap().is_in_use());
+    cache.apply(&[store(11, BridgeId(1), 10)]).unwrap();
     drop(cache);
-    Sqlite::open(&link, Synchronous::Full).unwrap();
+    assert_eq!(Sqlite::open(&link, Synchronous::Full).unwrap().messages(), 11);
+}
+
+#[test]
+fn a_link_is_looked_at_and_set_aside_with_the_wal_of_what_it_means() {
+    let directory = Directory::new();
+    let mut cache = directory.open();
+    let bridge = fill(&mut cache, 200);
+    cache.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    cache.apply(&[store(201, bridge, 10)]).unwrap();
+    let copy = directory.killed();
+    let elsewhere = Directory::new();
+    std::os::unix::fs::symlink(copy.path(), elsewhere.path()).unwrap();
+    assert_eq!(file::CacheFile::open(&elsewhere.path()).unwrap().stats().unwrap().messages, 201);
+    let copy = damaged(copy, |bytes| bytes[20 * 4096..][..4096].fill(0xA5));
+    let opened = Sqlite::open_or_set_aside(&elsewhere.path(), Synchronous::Full, OnCorruption::SetAside).unwrap();
+    let aside = open::beside(&copy.path(), ".corrupted-1");
+    assert_eq!(opened.1, Some(aside.clone()));
+    assert!(std::fs::metadata(open::beside(&aside, "-wal")).unwrap().len() > 0);
+    assert!(elsewhere.path().is_symlink() && copy.path().is_file(), "the fresh one is where the old one was");
+}
+
+#[test]
+fn a_foreign_database_is_set_aside_with_its_journal() {
+    let directory = Directory::new();
+    std::fs::write(directory.path(), b"no database").unwrap();
+    std::fs::write(open::beside(&directory.path(), "-journal"), b"hot").unwrap();
+    // Of another, long ago, that had none.
+    let earlier = open::beside(&directory.path(), ".corrupted-1");
+    std::fs::write(&earlier, b"earlier").unwrap();
+    let opened = Sqlite::open_or_set_aside(&directory.path(), Synchronous::Full, OnCorruption::SetAside).unwrap();
+    let aside = opened.1.unwrap();
+    assert_eq!(aside, open::beside(&directory.path(), ".corrupted-2"));
+    assert_eq!(std::fs::read(open::beside(&aside, "-journal")).unwrap(), b"hot");
+    assert!(!open::beside(&earlier, "-journal").exists());
 }
 
 #[test]

@@ -290,3 +290,37 @@ fn where_a_refusal_ends_the_connection_nothing_after_it_is_taken() {
     drop((publisher, again));
     world.end();
 }
+
+/// The writer one batch at a time: a queue of so many bytes, and what comes at once for it. Who waits in the end?
+fn blocked_after(max_bytes: u64, batch: Vec<Write>) -> usize {
+    let mut cache = Memory::default();
+    assert_eq!(cache.bridge("one").unwrap().0, ONE);
+    let ring = SharedRing::new(Ring::new(1000, 1 << 20, []));
+    ring.lock().refill(Vec::new(), true);
+    let outlets = HashMap::from([(ONE, Outlet { limits: Limits { max_bytes, ..Limits::NONE }, ring })]);
+    let mut writer = stepped::Stepped::new(cache, outlets, Shared::default(), None, Duration::ZERO);
+    let lines: Vec<stepped::Line> = batch.iter().map(|_| stepped::Line::default()).collect();
+    let requests = lines.iter().zip(batch).map(|(line, write)| line.write(vec![write], true));
+    writer.begin(requests.collect(), Duration::ZERO);
+    writer.finish(true, Duration::ZERO);
+    writer.blocked()
+}
+
+fn of_bytes(bytes: usize, when_full: WhenFull, received_id: Option<(Origin, u16)>) -> Write {
+    let message = Arc::new(Message::new("t", vec![0; bytes], QoS::ExactlyOnce));
+    let (topic, qos) = (message.topic.clone(), message.qos);
+    let deliveries = vec![NewDelivery { bridge: ONE, topic, qos, retain: false, when_full: Some(when_full) }];
+    Write::Store(Box::new(Store { seq: Seq(0), message, received_at: Duration::ZERO, deliveries, received_id }))
+}
+
+#[test]
+fn what_comes_and_goes_in_one_transaction_makes_room_for_those_who_wait() {
+    let [large, medium, small] = [600, 300, 250].map(|bytes| move |when_full| of_bytes(bytes, when_full, None));
+    let (oldest, block) = (WhenFull::DropOldest, WhenFull::Block);
+    assert_eq!(blocked_after(800, vec![large(oldest), medium(block)]), 1);
+    // The large one goes for the small one, and the medium one fits as well.
+    assert_eq!(blocked_after(800, vec![large(oldest), medium(block), small(oldest)]), 0);
+    // A repetition takes no room after all.
+    let repeated = || of_bytes(250, block, Some((Origin::Local("c".into()), 1)));
+    assert_eq!(blocked_after(800, vec![repeated(), repeated(), medium(block)]), 0);
+}

@@ -27,7 +27,7 @@ impl World {
     /// Two bridges whose links are up.
     fn new(commit_after: Duration, limits: Limits, ring: usize) -> Self {
         let full = Arc::new(AtomicBool::new(false));
-        let mut cache = Fragile { cache: Memory::default(), full: full.clone() };
+        let mut cache = Fragile { cache: Memory::default(), full: full.clone(), sessions: Arc::default() };
         assert_eq!(["one", "two"].map(|name| cache.bridge(name).unwrap().0), [ONE, TWO]);
         let rings = [ONE, TWO].map(|_| SharedRing::new(Ring::new(ring, 1 << 20, [])));
         for ring in &rings {
@@ -288,7 +288,7 @@ fn a_failing_disk_holds_up_nobody_whose_remote_is_there() {
     world.rings[0].lock().set_link_up(false);
     world.ask(Request::LinkLost { bridge: ONE });
     publisher.wait(2);
-    assert_eq!(publisher.answered, [Ok(Applied::Done), Err(ReasonCode::UNSPECIFIED_ERROR)]);
+    assert_eq!(publisher.answered, [Ok(Applied::Done), Err(ReasonCode::QUOTA_EXCEEDED)]);
     assert!(world.counters.lock().cache_error.is_some());
     assert_eq!(world.written(), (0, [0, 0]));
     // It still is in order where it is, and is kept as soon as that is possible.

@@ -112,6 +112,32 @@ fn a_3_1_1_remote_that_closes_at_a_message_gets_it_alone_and_then_no_more() {
 }
 
 #[test]
+fn a_3_1_1_remote_that_closes_at_the_last_of_many_gets_each_alone_until_it_is_found() {
+    let mut story = Story::connected(Version::V4);
+    (1..=4).for_each(|seq| drop(story.push(delivery(seq, QoS::AtLeastOnce))));
+    for _ in 0..3 {
+        // Nothing that it says on a connection arrives before its end.
+        story.lose(true);
+        story.connect(connack(true));
+    }
+    for seq in 1..=3 {
+        let next = published(&story.say(Packet::Puback(Ack::success(seq.into()))));
+        assert_eq!(next, [(seq + 1, u16::from(seq) + 1, true)], "alone, and without another close");
+    }
+    story.later(SECOND);
+    story.commit();
+    story.ring.push(delivery(5, QoS::AtLeastOnce)).unwrap();
+    for _ in 0..2 {
+        story.lose(true);
+        assert_eq!(published(&story.connect(connack(true))), [(4, 4, true)]);
+    }
+    story.lose(true);
+    assert_eq!(published(&story.connect(connack(true))).len(), 1, "the fifth");
+    let quarantined = (4, Progress::Quarantined(ReasonCode::UNSPECIFIED_ERROR));
+    assert!(steps(&story.commit().0).contains(&quarantined));
+}
+
+#[test]
 fn connections_that_are_lost_otherwise_make_no_message_suspicious() {
     let mut story = Story::connected(Version::V4);
     story.push(delivery(1, QoS::AtLeastOnce));

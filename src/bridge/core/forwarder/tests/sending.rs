@@ -82,6 +82,18 @@ fn all_identifiers_in_use_is_a_wait_and_no_spin() {
 }
 
 #[test]
+fn what_has_its_packet_identifier_does_not_expire_while_that_is_committed() {
+    let mut story = Story::connected(Version::V5);
+    let properties = Properties { message_expiry: Some(30), ..Properties::default() };
+    let message = Message { properties, ..Message::new("t", vec![1; 20], QoS::ExactlyOnce) };
+    assert!(story.push(Delivery { message: Arc::new(message), ..delivery(1, QoS::ExactlyOnce) }).is_empty());
+    // A kill would leave it as one that may have been sent; nothing behind it may be sent instead.
+    assert!(published(&story.push(delivery(2, QoS::AtLeastOnce))).is_empty());
+    story.now += SECOND * 31;
+    assert_eq!(published(&story.commit().1), [(1, 1, false), (2, 2, false)]);
+}
+
+#[test]
 fn what_expired_before_it_was_sent_is_dropped_and_what_was_sent_is_not() {
     let expiring = |seq| {
         let mut delivery = delivery(seq, QoS::AtLeastOnce);
@@ -123,8 +135,14 @@ fn qos_0_is_removed_when_it_is_written_and_not_before() {
 
 #[test]
 fn inbound_qos_2_is_delivered_once_across_a_reconnect() {
-    let subscription =
-        config::Subscription { remote: "t".into(), local: None, prefix: String::new(), qos: QoS::ExactlyOnce };
+    let subscription = config::Subscription {
+        remote: "t".into(),
+        local: None,
+        strip_levels: 0,
+        prefix: String::new(),
+        suffix: String::new(),
+        qos: QoS::ExactlyOnce,
+    };
     let mut story = Story::new(Version::V5, config::Bridge { subscriptions: vec![subscription], ..config() }, known());
     story.connect(connack(true));
     let message = Arc::new(Message::new("t", "x", QoS::ExactlyOnce));

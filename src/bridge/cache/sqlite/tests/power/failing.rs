@@ -31,7 +31,7 @@ fn a_failed_write_or_sync_leaves_what_was_there_and_the_same_batch_goes_in_later
             match applied {
                 Ok(_) => break,
                 Err(CacheError::Full) => assert_eq!(code, ffi::SQLITE_FULL),
-                Err(error) => assert!(matches!(error, CacheError::Sqlite(_) | CacheError::Unusable { .. }), "{error}"),
+                Err(error) => assert!(matches!(error, CacheError::Io { .. } | CacheError::Unusable { .. }), "{error}"),
             }
             assert!(image(&mut cache) == before, "batch {number}: something of a failed batch is there");
             failed[kind] += 1;
@@ -66,4 +66,27 @@ fn a_creation_that_fails_at_any_call_leaves_nothing_that_the_next_one_minds() {
         fill(&mut cache, 3);
     }
     assert!((10..60).contains(&failed), "{failed}");
+}
+
+#[test]
+fn what_failed_at_its_sync_may_come_back_after_a_kill_until_something_is_written_over_it() {
+    let directory = Directory::new();
+    let recorder = Recorder::new();
+    let mut cache = Sqlite::open_on(&recorder, &directory.path(), Synchronous::Full).unwrap();
+    let bridge = super::fill(&mut cache, 10);
+    let mut in_doubt = 0;
+    for call in 0..20 {
+        recorder.log.lock().unwrap().fail = Some((call, ffi::SQLITE_IOERR_FSYNC));
+        if cache.apply(&[store(11, bridge, 10)]).is_ok() {
+            break;
+        }
+        recorder.log.lock().unwrap().fail = None;
+        if directory.killed().open().messages() == 11 {
+            in_doubt += 1;
+            let session = |expires_at| Write::KeepSession { client_id: "s".into(), expires_at, expiry: 0 };
+            cache.apply(&[session(Some(Duration::from_millis(call as u64)))]).unwrap();
+        }
+        assert_eq!(directory.killed().open().messages(), 10);
+    }
+    assert!(in_doubt > 0);
 }

@@ -3,6 +3,7 @@
 //! write and no half of any other, and go on.
 //!
 //! `POWER_CUTS=200000 cargo test --release --lib power` tries more; `POWER_CUT=7` replays one.
+mod aside;
 mod failing;
 mod load;
 mod record;
