@@ -3,6 +3,7 @@
 //!
 //! Three networks per subject: one for who publishes at the bridge, one for who receives at the remote, and between the
 //! two only the link, which is cut. Everything goes by the engine's API; nothing else is needed on the machine.
+mod attend;
 mod bodies;
 mod container;
 mod engine;
@@ -10,6 +11,7 @@ mod error;
 mod faults;
 mod image;
 mod link;
+mod making;
 mod owner;
 mod pack;
 mod preset;

@@ -11,8 +11,9 @@ use super::bodies::{self, CONTROL_PORT};
 use super::container::{Container, Files};
 use super::engine::Engine;
 use super::image::Image;
+use super::making::{address, publish};
 use super::owner::Names;
-use super::world::{DockerWorld, READY, RETRY, address, publish};
+use super::world::{DockerWorld, READY, RETRY};
 use crate::scenario::history::Event;
 use crate::scenario::plan::{Fault, FaultKind, Plan};
 

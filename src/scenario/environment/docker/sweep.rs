@@ -83,7 +83,8 @@ async fn find(engine: &Engine, world: Option<&str>) -> Result<Vec<Vec<(Thing, Op
     let volumes = volumes.volumes.unwrap_or_default().into_iter();
     let volumes = volumes.map(|found| (Thing::Volume { name: found.name }, owner(found.labels.get(RUNNER))));
     let images = images.into_iter().map(|found| {
-        let name = found.repo_tags.into_iter().next().unwrap_or(found.id);
+        let tags = found.repo_tags.into_iter().filter(|tag| !tag.starts_with("<none>"));
+        let name = { tags }.next().unwrap_or(found.id);
         (Thing::Image { name }, owner(found.labels.get(RUNNER)))
     });
     // Images carry the label of whoever imported them, and are shared: only the general clean-up takes them.
