@@ -30,11 +30,10 @@ pub(super) fn lanes(plan: &Plan, ledger: &Ledger, subject: &SubjectReport, axis:
     lanes.push_str(&memory_lane(ledger.series(), faults, axis));
     let name = text(&subject.name);
     format!(
-        "{}<div class=\"lanes\" role=\"group\" aria-label=\"timeline of {name}\" data-seconds=\"{}\" data-wide=\"{}\">\n{}{lanes}{}</div>\n{}",
+        "{}<div class=\"lanes\" role=\"group\" aria-label=\"timeline of {name}\" data-seconds=\"{}\" data-wide=\"{}\">\n{lanes}{}</div>\n{}",
         legend(&shown),
         axis.seconds,
         axis.wide,
-        "",
         axis.scale(),
         list("faults", faults.iter().map(|fault| text(&words(fault))))
     )
@@ -213,14 +212,8 @@ fn steps(values: &[f64], axis: Axis, y: impl Fn(f64) -> f64) -> String {
     let mut before = f64::NAN;
     for (column, value) in values.iter().enumerate() {
         if *value != before {
-            let x = axis.x((column * axis.wide) as f64);
-            let command = if d.is_empty() { "M" } else { "H" };
-            let y = y(*value);
-            d.push_str(&if d.is_empty() {
-                format!("{command}{x:.1} {y:.1}")
-            } else {
-                format!("{command}{x:.1}V{y:.1}")
-            });
+            let (x, y) = (axis.x((column * axis.wide) as f64), y(*value));
+            d.push_str(&if d.is_empty() { format!("M{x:.1} {y:.1}") } else { format!("H{x:.1}V{y:.1}") });
             before = *value;
         }
     }

@@ -7,6 +7,8 @@ mod latency;
 mod overview;
 mod strip;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use self::axis::Axis;

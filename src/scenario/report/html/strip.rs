@@ -10,6 +10,8 @@ pub(super) const HEIGHT: u32 = 24;
 /// The narrowest place.
 const NARROWEST: f64 = 2.0;
 const WIDEST_MARK: f64 = 8.0;
+/// A mark narrower than this could vanish on a narrow page.
+const THIN: f64 = 4.0;
 
 /// What became of a message, as it is shown; the later the worse. Each has a shape of its own beside its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,13 +162,18 @@ impl Strip {
 
     /// One path for each class, the worst on top.
     pub(super) fn paths(&self) -> String {
+        let thin = if self.places.iter().any(|place| place.width < THIN) { " thin" } else { "" };
         let path = |mark: Mark| {
             let places = self.places.iter().filter(|place| place.worst() == mark);
             let d: String = places.map(|place| mark.draw(place.x, place.width)).collect();
             match d.is_empty() {
                 true => d,
                 false => {
-                    format!("<path class=\"mark {}\" data-messages=\"{}\" d=\"{d}\"/>", mark.name(), self.count(mark))
+                    format!(
+                        "<path class=\"mark {}{thin}\" data-messages=\"{}\" d=\"{d}\"/>",
+                        mark.name(),
+                        self.count(mark)
+                    )
                 }
             }
         };
@@ -217,7 +224,11 @@ mod tests {
         assert_eq!(worst, [Lost]);
         assert_eq!((strip.count(Lost), strip.count(Delivered)), (1, 99_999));
         let paths = strip.paths();
-        assert!(paths.len() < 12_000 && paths.contains("class=\"mark lost\" data-messages=\"1\""), "{}", paths.len());
+        assert!(
+            paths.len() < 12_000 && paths.contains("class=\"mark lost thin\" data-messages=\"1\""),
+            "{}",
+            paths.len()
+        );
     }
 
     #[test]

@@ -51,7 +51,6 @@ pub(super) fn section(plan: &Plan, ledger: &Ledger, subject: &SubjectReport, ind
             text(&subject.version),
             badge(subject.verdict)
         ),
-        format!("<p class=\"summary\">{}</p>\n", text(&subject.summary)),
         list("doubts", doubts),
         figures(subject, &pointer),
         findings(&subject.findings),
@@ -157,7 +156,7 @@ fn messages(subject: &SubjectReport, pointer: &str) -> String {
     let worst = subject.topics.iter().map(|topic| topic.qos).max().unwrap_or(0);
     let total = ["total".to_owned(), String::new()].into_iter();
     let total = total.chain(cells(&subject.totals, &format!("{pointer}/totals"), worst.min(1))).collect();
-    table("messages", &header, topics.chain([total]))
+    table("received counts copies, all others count messages", &header, topics.chain([total]))
 }
 
 fn checks(subject: &SubjectReport) -> String {
@@ -170,7 +169,11 @@ fn checks(subject: &SubjectReport) -> String {
     };
     format!(
         "<div class=\"words\">{}</div>",
-        table("checks", &["check", "expected", "observed", "verdict"], subject.checks.iter().map(row))
+        table(
+            "what the scenario expects",
+            &["check", "expected", "observed", "verdict"],
+            subject.checks.iter().map(row)
+        )
     )
 }
 
