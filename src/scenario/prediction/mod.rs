@@ -12,8 +12,8 @@ use super::ledger::Ledger;
 use super::plan::{Plan, SubjectPlan};
 use super::runner::virtual_time;
 use super::schedule::last_heal;
-use super::subject::nanomq_model::{self, Modelled, Unknown};
 use super::subject::SubjectError;
+use super::subject::nanomq_model::{self, Modelled, Unknown};
 
 pub use range::Range;
 
@@ -107,20 +107,20 @@ impl<'a> Prediction<'a> {
     pub fn outcome(&self, seed: u64) -> Outcome {
         let mut peaks: BTreeMap<String, Peak> = BTreeMap::new();
         let mut lines: BTreeMap<String, u64> = BTreeMap::new();
-        let ledger = virtual_time::tell(self.plan, &self.modelled, &self.outages, seed, &mut |record| match &record.event
-        {
-            Event::Counters { values } => {
-                let at = Duration::from_micros(record.t);
-                for (name, value) in values {
-                    let peak = peaks.entry(name.clone()).or_insert(Peak { value: *value, at });
-                    if *value > peak.value {
-                        *peak = Peak { value: *value, at };
+        let ledger =
+            virtual_time::tell(self.plan, &self.modelled, &self.outages, seed, &mut |record| match &record.event {
+                Event::Counters { values } => {
+                    let at = Duration::from_micros(record.t);
+                    for (name, value) in values {
+                        let peak = peaks.entry(name.clone()).or_insert(Peak { value: *value, at });
+                        if *value > peak.value {
+                            *peak = Peak { value: *value, at };
+                        }
                     }
                 }
-            }
-            Event::Log { line, .. } => *lines.entry(said(line)).or_default() += 1,
-            _ => {}
-        });
+                Event::Log { line, .. } => *lines.entry(said(line)).or_default() += 1,
+                _ => {}
+            });
         let heal = last_heal(&self.plan.faults);
         Outcome {
             seed,
@@ -138,7 +138,8 @@ impl<'a> Prediction<'a> {
         let threads = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
         let of = |thread: u64| (1..=seeds).filter(move |seed| seed % threads == thread).map(|seed| self.outcome(seed));
         let mut outcomes: Vec<Outcome> = std::thread::scope(|scope| {
-            let started: Vec<_> = (0..threads).map(|thread| scope.spawn(move || of(thread).collect::<Vec<_>>())).collect();
+            let started: Vec<_> =
+                (0..threads).map(|thread| scope.spawn(move || of(thread).collect::<Vec<_>>())).collect();
             let joined = started.into_iter().map(|thread| thread.join());
             // A panic in a thread is one here.
             joined.flat_map(|outcomes| outcomes.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
@@ -191,13 +192,17 @@ fn lost_messages<'l>(plan: &'l Plan, ledger: &'l Ledger) -> impl Iterator<Item =
 }
 
 fn topics(plan: &Plan, ledger: &Ledger) -> Vec<TopicOutcome> {
-    let mut topics: Vec<TopicOutcome> = plan.loads.iter().map(|load| TopicOutcome {
-        topic: load.topic.clone(),
-        lost: 0,
-        lost_ranges: Vec::new(),
-        duplicated: 0,
-        out_of_order: 0,
-    }).collect();
+    let mut topics: Vec<TopicOutcome> = plan
+        .loads
+        .iter()
+        .map(|load| TopicOutcome {
+            topic: load.topic.clone(),
+            lost: 0,
+            lost_ranges: Vec::new(),
+            duplicated: 0,
+            out_of_order: 0,
+        })
+        .collect();
     for (index, seq, _) in lost_messages(plan, ledger) {
         let topic = &mut topics[index];
         topic.lost += 1;
@@ -217,7 +222,9 @@ fn topics(plan: &Plan, ledger: &Ledger) -> Vec<TopicOutcome> {
 
 /// Sent and received of every message that arrived.
 fn arrived<'l>(plan: &'l Plan, ledger: &'l Ledger) -> impl Iterator<Item = (Duration, Duration)> + 'l {
-    (0..plan.loads.len()).flat_map(|index| ledger.rows(index)).filter_map(|(_, row)| Some((row.sent()?, row.received()?)))
+    (0..plan.loads.len())
+        .flat_map(|index| ledger.rows(index))
+        .filter_map(|(_, row)| Some((row.sent()?, row.received()?)))
 }
 
 fn first_delivery(plan: &Plan, ledger: &Ledger, heal: Duration) -> Option<Duration> {

@@ -19,11 +19,10 @@ use self::progress::Progress;
 use super::environment::netns;
 use super::environment::{Environment, EnvironmentError, Request, World, approximations};
 use super::examiner::Examiner;
-use super::history::Event;
+use super::history::{Event, Record, VIRTUAL};
 use super::ledger::Ledger;
 #[cfg(target_os = "linux")]
 use super::plan::EnvironmentKind;
-use super::history::Record;
 use super::plan::{Plan, SubjectKind, SubjectPlan};
 use super::recorder::{RecorderError, Recording};
 use super::stop;
@@ -134,7 +133,10 @@ pub fn settle_in(plan: &Plan) -> Result<(), RunError> {
 /// [`RunError`]; nothing is left running, and the run folder is kept where it has logs that tell why.
 pub async fn run(plan: &Plan, options: &Options) -> Result<Outcome, RunError> {
     let simulated = Simulated::of(plan)?;
-    let real = Plan { subjects: plan.subjects.iter().filter(|subject| !is_simulated(subject)).cloned().collect(), ..plan.clone() };
+    let real = Plan {
+        subjects: plan.subjects.iter().filter(|subject| !is_simulated(subject)).cloned().collect(),
+        ..plan.clone()
+    };
     if real.subjects.is_empty() {
         return simulated.alone(plan, options);
     }
@@ -173,12 +175,14 @@ impl Simulated {
         for subject in &plan.subjects {
             subjects.extend(self.tell(plan, subject, &mut folder)?);
         }
-        Ok(Outcome { environment: virtual_time::ENVIRONMENT, because: None, subjects, interrupted: false, folder })
+        Ok(Outcome { environment: VIRTUAL, because: None, subjects, interrupted: false, folder })
     }
 
     /// The story of a subject, if it is simulated.
     fn tell(&self, plan: &Plan, subject: &SubjectPlan, folder: &mut RunFolder) -> Result<Option<SubjectRun>, RunError> {
-        let Some((name, modelled)) = self.subjects.iter().find(|(name, _)| *name == subject.name) else { return Ok(None) };
+        let Some((name, modelled)) = self.subjects.iter().find(|(name, _)| *name == subject.name) else {
+            return Ok(None);
+        };
         eprintln!("{name}: simulated in virtual time");
         let place = folder.subject(name)?;
         let recording = Recording::start(&place.join("history.jsonl"), Ledger::new(plan))?;

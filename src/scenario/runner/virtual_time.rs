@@ -1,22 +1,23 @@
 //! The story of a subject that is simulated: the same plan, the same history, in virtual time. Pure: nothing waits.
 use std::time::Duration;
 
-use super::super::history::{Event, Record, Role};
-use super::super::ledger::Ledger;
-use super::super::plan::{Plan, Side, Via};
+use super::super::history::{Event, Record, Role, VIRTUAL};
+use super::super::ledger::{Ledger, received_at};
+use super::super::plan::{Load, Plan, Side, Via};
 use super::super::recorder::Standing;
 use super::super::schedule;
-use super::super::subject::nanomq_model::{Happening, Modelled, Outage, Unknown, outage};
+use super::super::subject::nanomq_model::{Happening, Model, Modelled, Outage, Unknown, outage};
 use super::agenda::{Agenda, Step, settled};
 
-/// The environment of what is simulated, as reports call it.
-pub(crate) const ENVIRONMENT: &str = "virtual";
 /// How often the counters are sampled.
 const SAMPLE: Duration = Duration::from_secs(1);
 /// How often it is asked whether a run has settled.
 const LOOK: Duration = Duration::from_millis(50);
 /// The publishers of one instant come one after the other, in an order and a distance that nobody knows.
 const BURST: Duration = Duration::from_millis(5);
+
+/// From the progress that a fault waits for to the fault: an answer that is on its way still arrives.
+const REACTION: Duration = Duration::from_millis(10);
 
 /// Who hears what happens, record by record.
 pub(crate) type Sink<'a> = &'a mut dyn FnMut(&Record);
@@ -79,7 +80,7 @@ pub(crate) fn run(plan: &Plan, subject: &str, modelled: &Modelled) -> Event {
         run: plan.seed,
         subject: subject.to_owned(),
         version: format!("model of NanoMQ {}, {} workers", modelled.version, inputs.workers),
-        environment: ENVIRONMENT.to_owned(),
+        environment: VIRTUAL.to_owned(),
         remote: "modelled as well".to_owned(),
         approximated: Vec::new(),
         unexpressed: modelled.unexpressed.clone(),
@@ -93,7 +94,7 @@ pub(crate) fn tell(plan: &Plan, modelled: &Modelled, outages: &[Outage], seed: u
     let mut tale = Tale { ledger: Ledger::new(plan), traffic: Duration::ZERO, sink };
     let mut model = modelled.model(plan, seed);
     for side in [Side::Remote, Side::Bridge] {
-        let received = |load: &super::super::plan::Load| super::super::ledger::received_at(load) == side;
+        let received = |load: &Load| received_at(load) == side;
         if plan.loads.iter().any(received) {
             tale.note(Duration::ZERO, Event::ReceiverConnected { side });
         }
@@ -107,9 +108,8 @@ pub(crate) fn tell(plan: &Plan, modelled: &Modelled, outages: &[Outage], seed: u
     let mut rng = fastrand::Rng::with_seed(seed ^ 0x6c6f_6164);
     let offsets: Vec<Duration> =
         plan.loads.iter().map(|_| Duration::from_micros(rng.u64(..BURST.as_micros() as u64))).collect();
-    let mut publishes: Vec<(Duration, u16, u64)> = schedule::merged(plan)
-        .map(|(at, load, seq)| (at + offsets[usize::from(load)], load, seq))
-        .collect();
+    let mut publishes: Vec<(Duration, u16, u64)> =
+        schedule::merged(plan).map(|(at, load, seq)| (at + offsets[usize::from(load)], load, seq)).collect();
     publishes.sort_unstable_by_key(|(at, ..)| std::cmp::Reverse(*at));
     // Published at a remote that was down: its publisher tries again.
     let mut held_back: Vec<(u16, u64)> = Vec::new();
@@ -156,19 +156,12 @@ pub(crate) fn tell(plan: &Plan, modelled: &Modelled, outages: &[Outage], seed: u
             tale.happened(plan, at, happening);
         }
         if agenda.comes_about(tale.ledger.drained()) {
-            agenda.progressed(now, tale.ledger.drained());
+            agenda.progressed(now + REACTION, tale.ledger.drained());
         }
     }
 }
 
-fn take(
-    plan: &Plan,
-    step: Step,
-    outages: &[Outage],
-    now: Duration,
-    model: &mut super::super::subject::nanomq_model::Model,
-    tale: &mut Tale<'_>,
-) {
+fn take(plan: &Plan, step: Step, outages: &[Outage], now: Duration, model: &mut Model, tale: &mut Tale<'_>) {
     let (Step::Begin(index) | Step::Heal(index)) = step;
     let (Some(fault), Some(outage)) = (plan.faults.get(index), outages.get(index)) else { return };
     let (kind, on) = (fault.kind, fault.on);

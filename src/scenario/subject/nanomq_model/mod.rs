@@ -27,8 +27,12 @@
 //! 11. **The slot test of 0.24.14 and 0.25.1 to 0.25.6** (`|| !connected`) turns 3 from a risk into the rule: while it is
 //!     disconnected nothing at all reaches SQLite, and QoS 0 is dropped.
 //!
-//! What is not modelled: TLS and QUIC, topic aliases, the time that SQLite takes to write (a full disk, a lock of another
-//! process), forwards that rename a topic (they count as arrived), retained messages, and threads: callbacks run at once.
+//! 12. **A `keepalive` that is not above `resend_interval` leaves no tick for anything else** (`mqtt_timer_cb`): each tick
+//!     sends a PINGREQ and returns, no message is ever sent again, and no row is ever read.
+//!
+//! What is not modelled: TLS and QUIC, topic aliases, what SQLite does with a full disk or a lock of another connection
+//! (NanoMQ looks at none of its results), forwards that rename a topic (they count as arrived), retained messages, and
+//! threads: callbacks run at once.
 mod backoff;
 mod bridge;
 mod disk;
@@ -37,8 +41,6 @@ mod model;
 mod net;
 mod outage;
 mod remote;
-#[cfg(test)]
-mod tests;
 
 use std::time::Duration;
 
@@ -135,13 +137,12 @@ pub(crate) fn modelled(plan: &Plan, subject: &SubjectPlan) -> Result<Modelled, S
             ("nanomq.conf".into(), text, configuration.unexpressed)
         }
     };
-    let settings = send_path::read(&file, &text).map_err(|error| SubjectError::Model {
-        name: subject.name.clone(),
-        what: error.to_string(),
-    })?;
+    let settings = send_path::read(&file, &text)
+        .map_err(|error| SubjectError::Model { name: subject.name.clone(), what: error.to_string() })?;
     let crashes = settings.bridges.iter().filter(|bridge| bridge.max_send_queue_len.is_none());
     for bridge in crashes {
-        unexpressed.push(format!("bridges.mqtt.{}.max_send_queue_len is missing: {VERSION} crashes without it", bridge.name));
+        unexpressed
+            .push(format!("bridges.mqtt.{}.max_send_queue_len is missing: {VERSION} crashes without it", bridge.name));
     }
     let inputs = Inputs { workers, round_trip, seed: plan.seed, tests_connected };
     Ok(Modelled { settings, inputs, version, unexpressed })

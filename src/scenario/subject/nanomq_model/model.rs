@@ -531,7 +531,9 @@ impl Model {
                 "WARN  mqtt_client.c:1341 mqtt_ctx_cancel_send: Warning : QoS action of msg {packet_id} is canceled due to timeout!"
             ),
             Line::Duplicated(packet_id) => {
-                format!("WARN  mqtt_client.c:540 mqtt_send_msg: Warning : msg {packet_id} lost due to packetID duplicated!")
+                format!(
+                    "WARN  mqtt_client.c:540 mqtt_send_msg: Warning : msg {packet_id} lost due to packetID duplicated!"
+                )
             }
             Line::Resending(packet_id) => {
                 format!("INFO  mqtt_client.c:808 mqtt_timer_cb: resending QoS msg {packet_id}")

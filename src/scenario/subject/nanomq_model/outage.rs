@@ -59,7 +59,9 @@ pub fn outage(fault: &Fault) -> Result<Outage, Unknown> {
         (FaultKind::Refuse, _) => Outage::Refusing { resets: false },
         (FaultKind::Kill | FaultKind::Stop | FaultKind::Restart, Side::Remote) => Outage::Remote { forgets },
         (FaultKind::Kill, Side::Bridge) => Outage::Process { signal: "signal 9 (SIGKILL)" },
-        (FaultKind::Stop | FaultKind::Restart, Side::Bridge) => Outage::Process { signal: "exit code 0, after SIGTERM" },
+        (FaultKind::Stop | FaultKind::Restart, Side::Bridge) => {
+            Outage::Process { signal: "exit code 0, after SIGTERM" }
+        }
         (kind, side) => {
             let side = if side == Side::Remote { "remote" } else { "bridge" };
             return Err(Unknown { kind: kind.name(), side });
