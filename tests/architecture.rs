@@ -84,6 +84,14 @@ fn the_judging_half_of_the_laboratory_is_pure() {
 }
 
 #[test]
+fn the_model_of_nanomq_is_pure() {
+    let words = ["Instant", "SystemTime", "tokio", "rusqlite", "std::net", "std::fs", "fastrand::u", "eprintln"];
+    for place in ["subject/nanomq_model", "runner/virtual_time.rs", "prediction"] {
+        assert_eq!(lines_with(&format!("src/scenario/{place}"), &words), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn arrows_point_down() {
     // Floor 0 knows nothing above it.
     let above = ["cache::", "listener", "remote::", "supervisor", "metrics::", "hub::"];

@@ -8,6 +8,7 @@ pub mod history;
 pub mod identity;
 pub mod ledger;
 pub mod plan;
+pub mod prediction;
 mod publisher;
 mod receiver;
 mod recorder;
