@@ -8,6 +8,7 @@ mod template;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::plan::{Plan, SubjectKind, SubjectPlan, Via};
 
@@ -177,6 +178,12 @@ pub(crate) fn unexpressed(plan: &Plan, subject: &SubjectPlan) -> Result<Vec<Stri
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let sites = Sites { listen: nowhere, remote: (String::new(), 0), metrics: nowhere, folder: Path::new("") };
     Ok(configure(plan, subject, &sites)?.unexpressed)
+}
+
+/// What is said of a duration where a subject takes whole seconds, at least 1; `None`: it is as it was asked for.
+fn rounded(key: &str, duration: Duration) -> Option<String> {
+    let whole = duration.subsec_nanos() == 0 && duration.as_secs() > 0;
+    (!whole).then(|| format!("{key}: it waits whole seconds, at least 1, so this is rounded up"))
 }
 
 /// The file that the scenario gives, if it gives one, with its text.
