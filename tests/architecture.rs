@@ -67,10 +67,27 @@ fn the_simulation_follows_from_its_seed() {
 #[test]
 fn the_judging_half_of_the_laboratory_is_pure() {
     let words = ["Instant::now", "SystemTime", "tokio", "std::net", "rumqttc"];
-    for folder in
-        ["plan.rs", "plan", "history.rs", "identity.rs", "schedule.rs", "ledger", "spec", "verdict", "runner/agenda.rs"]
-    {
+    for folder in [
+        "plan.rs",
+        "plan",
+        "history.rs",
+        "identity.rs",
+        "schedule.rs",
+        "ledger",
+        "spec",
+        "verdict",
+        "report/html",
+        "runner/agenda.rs",
+    ] {
         assert_eq!(lines_with(&format!("src/scenario/{folder}"), &words), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn the_model_of_nanomq_is_pure() {
+    let words = ["Instant", "SystemTime", "tokio", "rusqlite", "std::net", "std::fs", "fastrand::u", "eprintln"];
+    for place in ["subject/nanomq_model", "runner/virtual_time.rs", "prediction"] {
+        assert_eq!(lines_with(&format!("src/scenario/{place}"), &words), Vec::<String>::new());
     }
 }
 
