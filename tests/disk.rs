@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use common::{Bridge, Client};
 use mqtt_bridge::bridge::cache::Cache;
 use mqtt_bridge::bridge::cache::sqlite::Sqlite;
-use mqtt_bridge::bridge::cache::sqlite::file::{CacheFile, Selection};
+use mqtt_bridge::bridge::cache::sqlite::file::{Selection, open_any};
 use mqtt_bridge::bridge::config::Synchronous;
 use mqtt_bridge::bridge::delivery::{NewDelivery, Seq, Store};
 use mqtt_bridge::bridge::message::{Message, QoS};
@@ -92,11 +92,11 @@ impl Subject {
 fn topics(cache: &Path) -> Vec<String> {
     let mut topics = Vec::new();
     let all = Selection::default();
-    let take = |row: mqtt_bridge::bridge::cache::sqlite::file::Row| {
+    let mut take = |row: mqtt_bridge::bridge::cache::sqlite::file::Row| {
         topics.push(row.topic);
         true
     };
-    CacheFile::open(cache).unwrap().list(&all, usize::MAX, take).unwrap();
+    open_any(cache).unwrap().list(&all, usize::MAX, &mut take).unwrap();
     topics
 }
 

@@ -10,6 +10,9 @@ mod summary;
 mod tally;
 mod timing;
 
+pub(super) use tally::{Fate, effective_qos, fate};
+pub(super) use timing::latencies;
+
 use super::history::VIRTUAL;
 use super::ledger::Ledger;
 use super::plan::Plan;
