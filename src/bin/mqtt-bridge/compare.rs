@@ -1,13 +1,12 @@
 //! `mqtt-bridge compare`.
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::ValueEnum;
 use mqtt_bridge::scenario::report::compare::{self, Comparison};
 use mqtt_bridge::scenario::report::run_folder;
 use mqtt_bridge::scenario::verdict;
 
-use crate::report::screen;
+use crate::report::{put, screen};
 
 /// Runs side by side, the differences that matter first: of subjects, versions, environments
 #[derive(clap::Args)]
@@ -51,13 +50,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 }
 
 fn print(comparison: &Comparison, format: Format) -> anyhow::Result<()> {
-    match format {
+    put(&match format {
         Format::Table => {
             let (width, colour) = screen();
-            print!("{}", compare::terminal::render(comparison, width, colour));
+            compare::terminal::render(comparison, width, colour)
         }
-        Format::Json => println!("{}", serde_json::to_string_pretty(comparison).context("compare")?),
-        Format::Markdown => print!("{}", compare::markdown::render(comparison)),
-    }
-    Ok(())
+        Format::Json => serde_json::to_string_pretty(comparison)? + "\n",
+        Format::Markdown => compare::markdown::render(comparison),
+    })
 }

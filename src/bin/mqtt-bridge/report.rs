@@ -1,5 +1,5 @@
 //! `mqtt-bridge report`.
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -43,16 +43,23 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 
 /// Prints a report on stdout.
 pub(crate) fn print(report: &Report, format: Format) -> anyhow::Result<()> {
-    match format {
-        Format::Json => println!("{}", json::render(report)?),
-        Format::Markdown => print!("{}", markdown::render(report)),
-        Format::Junit => print!("{}", junit::render(report)),
+    put(&match format {
+        Format::Json => json::render(report)? + "\n",
+        Format::Markdown => markdown::render(report),
+        Format::Junit => junit::render(report),
         Format::Table => {
             let (width, colour) = screen();
-            print!("{}", table::render(report, width, colour));
+            table::render(report, width, colour)
         }
+    })
+}
+
+/// Writes a result. Whoever reads it may have seen enough, and what was found stays what it is.
+pub(crate) fn put(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// How many columns stdout has, and whether it shows colours. COLUMNS, NO_COLOR and TERM=dumb are respected.

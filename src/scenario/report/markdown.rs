@@ -104,12 +104,16 @@ fn joined(parts: &[String]) -> String {
     parts.join("\n\n") + "\n"
 }
 
-/// A table; the columns behind the first stand to the right where every cell of theirs begins with a digit or a dash.
+/// Characters that a number with its unit takes at most.
+const NUMBER: usize = 12;
+
+/// A table; the columns behind the first stand to the right where they hold nothing but numbers, with their units.
 pub(super) fn table(header: &[String], rows: &[Vec<String>]) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let is_number = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).filter(|cell| !cell.is_empty());
-        column > 0 && cells.into_iter().all(|cell| cell.starts_with(|c: char| c.is_ascii_digit() || c == '-'))
+        let begins = |c: char| c.is_ascii_digit() || c == '-';
+        column > 0 && cells.into_iter().all(|cell| cell.starts_with(begins) && cell.len() <= NUMBER)
     };
     let rule: Vec<String> =
         (0..header.len()).map(|column| if is_number(column) { "---:" } else { "---" }.to_owned()).collect();

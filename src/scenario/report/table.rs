@@ -57,9 +57,10 @@ impl Paint {
     }
 
     fn subject(self, subject: &SubjectReport) -> Vec<String> {
-        let rule =
-            "─".repeat(self.width.saturating_sub(subject.name.chars().count() + subject.version.chars().count() + 2));
-        let mut lines = vec![format!("{} {} {rule}", self.bold(&subject.name), subject.version)];
+        // Most versions begin with the name.
+        let version = subject.version.strip_prefix(&subject.name).map_or(&*subject.version, str::trim_start);
+        let rule = "─".repeat(self.width.saturating_sub(subject.name.chars().count() + version.chars().count() + 2));
+        let mut lines = vec![format!("{} {version} {rule}", self.bold(&subject.name))];
         for unexpressed in &subject.unexpressed {
             lines.extend(wrap(&format!("not said to it: {unexpressed}"), self.width, INDENT));
         }
