@@ -67,9 +67,19 @@ fn the_simulation_follows_from_its_seed() {
 #[test]
 fn the_judging_half_of_the_laboratory_is_pure() {
     let words = ["Instant::now", "SystemTime", "tokio", "std::net", "rumqttc"];
-    for folder in
-        ["plan.rs", "plan", "history.rs", "identity.rs", "schedule.rs", "ledger", "spec", "verdict", "runner/agenda.rs"]
-    {
+    for folder in [
+        "plan.rs",
+        "plan",
+        "history.rs",
+        "identity.rs",
+        "schedule.rs",
+        "ledger",
+        "spec",
+        "verdict",
+        "findings",
+        "log",
+        "runner/agenda.rs",
+    ] {
         assert_eq!(lines_with(&format!("src/scenario/{folder}"), &words), Vec::<String>::new());
     }
 }
