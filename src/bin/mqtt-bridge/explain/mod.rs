@@ -1,16 +1,18 @@
 //! `mqtt-bridge explain`: from a recorded run, or from a log alone.
+mod log;
+mod print;
 mod run;
 
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-/// Why messages were lost, duplicated or reordered: from a recorded run, or from a log of NanoMQ or mosquitto
+/// Why messages were lost, delayed or repeated: from a recorded run, or from a log of NanoMQ or mosquitto
 #[derive(clap::Args)]
 #[command(override_usage = "mqtt-bridge explain RUN_DIR\n       mqtt-bridge explain --log FILE [--config FILE]")]
 pub(crate) struct Arguments {
     /// What `replay --out` wrote
-    #[arg(value_name = "RUN_DIR", conflicts_with_all = ["log", "config"], required_unless_present_any = ["log", "config"])]
+    #[arg(value_name = "RUN_DIR", conflicts_with_all = ["log", "config"], required_unless_present = "log")]
     folder: Option<PathBuf>,
     /// A log of NanoMQ's, or of mosquitto's; `-` is standard input
     #[arg(long, value_name = "FILE")]
@@ -28,7 +30,7 @@ pub(crate) enum Format {
     /// For people
     #[default]
     Text,
-    /// The findings as data
+    /// As data
     Json,
     /// For an issue or a merge request
     Markdown,
@@ -37,6 +39,7 @@ pub(crate) enum Format {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     match (&arguments.folder, &arguments.log) {
         (Some(folder), _) => run::run(folder, arguments.format),
-        (None, _) => anyhow::bail!("explain --log is not there yet"),
+        (None, Some(log)) => log::run(log, arguments.config.as_deref(), arguments.format),
+        (None, None) => anyhow::bail!("give a run's folder, or a log with --log"),
     }
 }
