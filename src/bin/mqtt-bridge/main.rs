@@ -5,6 +5,8 @@ mod check;
 mod clean;
 mod exit;
 #[cfg(feature = "lab")]
+mod explain;
+#[cfg(feature = "lab")]
 mod fault_proxy;
 mod healthy;
 #[cfg(feature = "lab")]
@@ -40,6 +42,8 @@ enum Command {
     #[cfg(feature = "lab")]
     Report(report::Arguments),
     #[cfg(feature = "lab")]
+    Explain(explain::Arguments),
+    #[cfg(feature = "lab")]
     Scenarios(scenarios::Arguments),
     #[cfg(feature = "lab")]
     Clean(clean::Arguments),
@@ -60,6 +64,8 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => replay::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Report(arguments) => report::run(&arguments),
+        #[cfg(feature = "lab")]
+        Command::Explain(arguments) => explain::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Scenarios(_) => scenarios::run(),
         #[cfg(feature = "lab")]
