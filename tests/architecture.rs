@@ -77,6 +77,7 @@ fn the_judging_half_of_the_laboratory_is_pure() {
         "spec",
         "verdict",
         "report/html",
+        "report/compare",
         "runner/agenda.rs",
     ] {
         assert_eq!(lines_with(&format!("src/scenario/{folder}"), &words), Vec::<String>::new());

@@ -3,7 +3,11 @@ mod cache;
 mod check;
 #[cfg(feature = "lab")]
 mod clean;
+#[cfg(feature = "lab")]
+mod compare;
 mod exit;
+#[cfg(feature = "lab")]
+mod explain;
 #[cfg(feature = "lab")]
 mod fault_proxy;
 mod healthy;
@@ -40,6 +44,10 @@ enum Command {
     #[cfg(feature = "lab")]
     Report(report::Arguments),
     #[cfg(feature = "lab")]
+    Explain(explain::Arguments),
+    #[cfg(feature = "lab")]
+    Compare(compare::Arguments),
+    #[cfg(feature = "lab")]
     Scenarios(scenarios::Arguments),
     #[cfg(feature = "lab")]
     Clean(clean::Arguments),
@@ -60,6 +68,10 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => replay::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Report(arguments) => report::run(&arguments),
+        #[cfg(feature = "lab")]
+        Command::Explain(arguments) => explain::run(&arguments),
+        #[cfg(feature = "lab")]
+        Command::Compare(arguments) => compare::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Scenarios(_) => scenarios::run(),
         #[cfg(feature = "lab")]

@@ -142,6 +142,9 @@ impl Ledger {
             }
             Event::Counters { values } => self.counters(at, values),
             Event::Usage { role, memory_bytes, .. } => self.series.used(at, *role, *memory_bytes),
+            Event::Log { role: Role::Subject, line } => {
+                self.facts.log.fold(at, line);
+            }
             Event::Doubt { why } => {
                 if !self.facts.doubts.contains(why) && self.facts.doubts.len() < MOST_DOUBTS {
                     self.facts.doubts.push(why.clone());
@@ -293,6 +296,15 @@ impl Ledger {
                 self.facts.imbalances += 1;
                 let said = format!("at {:.1} s {imbalance}", at.as_secs_f64());
                 self.facts.first_imbalance.get_or_insert(said);
+            }
+        }
+        for (name, value) in values {
+            if counters::metric(name).ends_with("_connected") {
+                self.facts.log.link(at, *value > 0.0);
+            }
+            match self.facts.peaks.get_mut(name) {
+                Some(peak) => *peak = peak.max(*value),
+                None => drop(self.facts.peaks.insert(name.clone(), *value)),
             }
         }
         self.facts.first_counters.get_or_insert_with(|| values.clone());

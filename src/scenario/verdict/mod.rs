@@ -13,6 +13,7 @@ mod timing;
 pub(super) use tally::{Fate, effective_qos, fate};
 pub(super) use timing::latencies;
 
+use super::findings::{self, Case};
 use super::history::VIRTUAL;
 use super::ledger::Ledger;
 use super::plan::Plan;
@@ -41,6 +42,8 @@ pub fn judge(plan: &Plan, ledger: &Ledger) -> SubjectReport {
     let verdict = Verdict::all(checks.iter().map(|check| check.verdict).chain([doubted]));
     let summary = summary::summary(verdict, &checks, &doubts, &topics, backlog);
 
+    let findings = findings::all(&Case { plan, ledger, totals, doubts: &doubts });
+
     let run = facts.run.clone().unwrap_or_default();
     let span = |done: &super::ledger::Done| FaultSpan {
         kind: done.fault.kind,
@@ -62,7 +65,7 @@ pub fn judge(plan: &Plan, ledger: &Ledger) -> SubjectReport {
         latency_ms: timing::latency(plan, ledger, &faults),
         recovery_ms: backlog.map_or(Recovery::default(), |backlog| backlog.recovery),
         counters: facts.last_counters.clone().unwrap_or_default(),
-        findings: Vec::new(),
+        findings,
         timeline: Timeline {
             received_per_second: ledger.received_per_second().to_vec(),
             faults: facts.faults.iter().map(span).collect(),
