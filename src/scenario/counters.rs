@@ -43,7 +43,8 @@ pub fn sum(sample: &Sample, counter: &str) -> Option<u64> {
     values.reduce(|one, other| one + other).map(|sum| sum as u64)
 }
 
-fn metric(name: &str) -> &str {
+/// A name without its labels.
+pub(super) fn metric(name: &str) -> &str {
     name.split_once('{').map_or(name, |(metric, _)| metric)
 }
 

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{FaultKind, Side};
 
+/// The environment of a subject that is simulated.
+pub const VIRTUAL: &str = "virtual";
+
 /// One line of `history.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use crate::scenario::counters::Sample;
 use crate::scenario::history::Role;
+use crate::scenario::log::Tally;
 use crate::scenario::plan::{Fault, Side};
 
 /// The run-level facts of a history.
@@ -28,6 +29,10 @@ pub struct Facts {
     pub first_counters: Option<Sample>,
     /// The last sample of the subject's counters.
     pub last_counters: Option<Sample>,
+    /// The highest value of each of its counters.
+    pub peaks: Sample,
+    /// What it said in its log, and when it had a link.
+    pub log: Tally,
     /// Samples against which the counters' identity could be checked.
     pub samples_checked: u64,
     /// Samples that contradict it.

@@ -3,6 +3,7 @@ mod command;
 mod mosquitto;
 mod mqtt_bridge;
 mod nanomq;
+pub mod nanomq_model;
 mod template;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,14 @@ pub(crate) struct Sites<'a> {
     pub(crate) metrics: SocketAddr,
     /// Its folder, as the subject sees it.
     pub(crate) folder: &'a Path,
+}
+
+impl Sites<'_> {
+    /// For a configuration that nobody is going to be started with.
+    fn nowhere() -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { listen: nowhere, remote: ("remote".to_owned(), 1883), metrics: nowhere, folder: Path::new("") }
+    }
 }
 
 /// What it takes to start a subject.
@@ -141,6 +150,20 @@ pub enum SubjectError {
         /// What is wrong and what would be right.
         what: String,
     },
+    /// The model cannot be made.
+    #[error("the subject {name}: {what}")]
+    Model {
+        /// Its name in the plan.
+        name: String,
+        /// What is wrong, with file, line and key.
+        what: String,
+    },
+    /// An environment was asked to start what is simulated.
+    #[error("the subject {name} is simulated: there is nothing that an environment could start")]
+    Simulated {
+        /// Its name in the plan.
+        name: String,
+    },
     /// Something in `settings` does not fit.
     #[error("the subject {name}: settings.{key}: {why}")]
     Setting {
@@ -166,6 +189,7 @@ pub(crate) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -
         SubjectKind::Mosquitto => mosquitto::configure(plan, subject, sites),
         SubjectKind::Nanomq => nanomq::configure(plan, subject, sites),
         SubjectKind::Command => command::configure(plan, subject, sites),
+        SubjectKind::NanomqModel => Err(SubjectError::Simulated { name: subject.name.clone() }),
     }
 }
 
@@ -174,9 +198,10 @@ pub(crate) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -
 /// # Errors
 /// As [`configure`].
 pub(crate) fn unexpressed(plan: &Plan, subject: &SubjectPlan) -> Result<Vec<String>, SubjectError> {
-    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    let sites = Sites { listen: nowhere, remote: (String::new(), 0), metrics: nowhere, folder: Path::new("") };
-    Ok(configure(plan, subject, &sites)?.unexpressed)
+    match subject.kind {
+        SubjectKind::NanomqModel => Ok(nanomq_model::modelled(plan, subject)?.unexpressed),
+        _ => Ok(configure(plan, subject, &Sites::nowhere())?.unexpressed),
+    }
 }
 
 /// The file that the scenario gives, if it gives one, with its text.

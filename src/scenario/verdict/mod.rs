@@ -10,6 +10,11 @@ mod summary;
 mod tally;
 mod timing;
 
+pub(super) use tally::{Fate, effective_qos, fate};
+pub(super) use timing::latencies;
+
+use super::findings::{self, Case};
+use super::history::VIRTUAL;
 use super::ledger::Ledger;
 use super::plan::Plan;
 use super::report::model::{FaultSpan, Recovery, Report, SubjectReport, Timeline, TopicReport, Totals, Verdict};
@@ -37,6 +42,8 @@ pub fn judge(plan: &Plan, ledger: &Ledger) -> SubjectReport {
     let verdict = Verdict::all(checks.iter().map(|check| check.verdict).chain([doubted]));
     let summary = summary::summary(verdict, &checks, &doubts, &topics, backlog);
 
+    let findings = findings::all(&Case { plan, ledger, totals, doubts: &doubts });
+
     let run = facts.run.clone().unwrap_or_default();
     let span = |done: &super::ledger::Done| FaultSpan {
         kind: done.fault.kind,
@@ -58,7 +65,7 @@ pub fn judge(plan: &Plan, ledger: &Ledger) -> SubjectReport {
         latency_ms: timing::latency(plan, ledger, &faults),
         recovery_ms: backlog.map_or(Recovery::default(), |backlog| backlog.recovery),
         counters: facts.last_counters.clone().unwrap_or_default(),
-        findings: Vec::new(),
+        findings,
         timeline: Timeline {
             received_per_second: ledger.received_per_second().to_vec(),
             faults: facts.faults.iter().map(span).collect(),
@@ -71,7 +78,9 @@ pub fn judge(plan: &Plan, ledger: &Ledger) -> SubjectReport {
 pub fn report(plan: &Plan, ledgers: &[(String, Ledger)]) -> Report {
     let judged = ledgers.iter().map(|(name, ledger)| SubjectReport { name: name.clone(), ..judge(plan, ledger) });
     let subjects: Vec<SubjectReport> = judged.collect();
-    let run = ledgers.iter().find_map(|(_, ledger)| ledger.facts().run.clone()).unwrap_or_default();
+    let runs = ledgers.iter().filter_map(|(_, ledger)| ledger.facts().run.clone());
+    // A simulated subject has no environment; beside others it is theirs that is shown.
+    let run = runs.min_by_key(|run| run.environment == VIRTUAL).unwrap_or_default();
     Report {
         scenario: plan.name.clone(),
         about: plan.about.clone(),
