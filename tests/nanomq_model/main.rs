@@ -1,4 +1,5 @@
 //! The model of NanoMQ: against what was measured on a native build of 0.24.6, and mechanism by mechanism.
+#![cfg(feature = "lab")]
 #![allow(clippy::unwrap_used)] // A test may.
 mod measured;
 mod mechanisms;
