@@ -76,11 +76,20 @@ fn the_judging_half_of_the_laboratory_is_pure() {
         "ledger",
         "spec",
         "verdict",
+        "report/html",
         "findings",
         "log",
         "runner/agenda.rs",
     ] {
         assert_eq!(lines_with(&format!("src/scenario/{folder}"), &words), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn the_model_of_nanomq_is_pure() {
+    let words = ["Instant", "SystemTime", "tokio", "rusqlite", "std::net", "std::fs", "fastrand::u", "eprintln"];
+    for place in ["subject/nanomq_model", "runner/virtual_time.rs", "prediction"] {
+        assert_eq!(lines_with(&format!("src/scenario/{place}"), &words), Vec::<String>::new());
     }
 }
 

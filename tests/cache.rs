@@ -100,12 +100,29 @@ fn stats_list_and_show_say_what_is_there_and_change_nothing() {
     assert!(stats.contains("10 messages") && stats.contains("not in use"), "{stats}");
     let json: serde_json::Value = serde_json::from_str(&fine(&["stats", &file, "--format", "json"])).unwrap();
     assert_eq!((&json["bridges"][0]["in_flight"], &json["schema"]), (&1.into(), &1.into()), "{json}");
+    assert_eq!((&json["free_pages"], &json["kind"]), (&0.into(), &"mqtt-bridge".into()), "{json}");
+    let topics = json["topics"].as_array().unwrap();
+    assert_eq!(topics.len(), 13, "ten of emqx1 and three of emqx2");
+    assert_eq!(topics.iter().filter(|topic| topic["quarantined"] == 1).count(), 2);
+    let topic = line("emqx2").nth(1).unwrap().to_owned();
+    assert_eq!(topic, "3", "the bridge's own line comes first");
+    assert!(stats.lines().any(|line| line.starts_with("emqx2") && line.contains("site/plant/9")), "{stats}");
+    assert!(fine(&["stats", &file, "--topics", "2"]).contains("and 11 more topics"));
 
     assert_eq!(seqs(&fine(&["list", &file])), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 3, 6, 9]);
     assert_eq!(seqs(&fine(&["list", &file, "--bridge", "emqx2", "--limit", "2"])), [3, 6]);
     assert_eq!(seqs(&fine(&["list", &file, "--state", "in-flight"])), [2]);
     let quarantined = fine(&["list", &file, "--state", "quarantined"]);
     assert_eq!(seqs(&quarantined), [5, 7]);
+    assert_eq!(seqs(&fine(&["list", &file, "--topic", "site/+/3"])), [3, 3]);
+    assert_eq!(seqs(&fine(&["list", &file, "--topic", "site/#", "--bridge", "emqx2"])), [3, 6, 9]);
+    assert_eq!(seqs(&fine(&["list", &file, "--topic", "plant/3"])), [0; 0], "the topic at the remote counts");
+    assert_eq!(seqs(&fine(&["list", &file, "--older-than", "1d"])).len(), 13);
+    assert_eq!(seqs(&fine(&["list", &file, "--newer-than", "1d"])), [0; 0]);
+    assert_eq!(seqs(&fine(&["list", &file, "--newer-than", "40000d", "--state", "in-flight"])), [2]);
+    for wrong in [["--topic", "a/#/b"], ["--older-than", "5"], ["--state", "lost"]] {
+        assert_eq!(cache(&[&["list", &file], &wrong[..]].concat()).code, INVALID, "{wrong:?}");
+    }
     assert!(quarantined.contains("site/plant/5") && quarantined.contains("Not authorized (0x87)"), "{quarantined}");
     let json = fine(&["list", &file, "--format", "json", "--limit", "0"]);
     let rows: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -116,6 +133,11 @@ fn stats_list_and_show_say_what_is_there_and_change_nothing() {
         assert!(shown.contains(part), "{part} in\n{shown}");
     }
     assert!(fine(&["show", &file, "9"]).contains("00 01 ff"), "bytes that are no text");
+    assert!(fine(&["show", &file, "3", "--payload", "hex"]).contains("76 61 6c 75 65 20 33"));
+    let json: serde_json::Value = serde_json::from_str(&fine(&["show", &file, "5", "--format", "json"])).unwrap();
+    assert_eq!((&json["payload"], &json["deliveries"][0]["reason"]), (&"dmFsdWUgNQ==".into(), &0x87.into()), "{json}");
+    let no_json = cache(&["show", &file, "3", "--payload", "json"]);
+    assert!(no_json.code == INVALID && no_json.error.contains("is no JSON"), "{}", no_json.error);
     let missing = cache(&["show", &file, "77"]);
     assert_eq!(missing.code, INVALID);
     assert!(missing.error.contains("there is no message 77"), "{}", missing.error);
@@ -160,6 +182,13 @@ fn an_export_comes_back_in_order_behind_what_is_there_or_not_at_all() {
     }
     assert_eq!(seqs(&fine(&["list", &fresh, "--state", "quarantined"])), [5, 7, 15, 17]);
     fine(&["verify", &fresh]);
+    // One cache into another; a bridge that the other does not know is no guess's business.
+    let merged = folder.path().join("merged.db").to_str().unwrap().to_owned();
+    assert_eq!(cache(&["import", &merged, &file, "--bridge", "emqx2=remote"]).code, 0);
+    assert_eq!(seqs(&fine(&["list", &merged, "--bridge", "remote"])), [1, 2, 3], "3, 6 and 9, and nothing of emqx1");
+    let undecided = cache(&["import", &merged, &file]);
+    assert_eq!(undecided.code, INVALID);
+    assert!(undecided.error.contains("the cache knows the bridges remote"), "{}", undecided.error);
     let before = fine(&["export", &fresh]);
     for (wrong, what) in [
         (
@@ -186,7 +215,11 @@ fn purge_says_first_what_it_would_do_and_requeue_puts_back_in_line() {
     assert!(fine(&["purge", &file, "--bridge", "emqx2"]).starts_with("3 deliveries of "));
     assert_eq!(seqs(&fine(&["list", &file])).len(), 13, "nothing is removed without --yes");
     assert!(fine(&["purge", &file, "--bridge", "emqx2", "--yes"]).starts_with("3 deliveries removed"));
-    assert!(fine(&["requeue", &file, "--seq", "5"]).starts_with("1 deliveries"));
+    assert!(fine(&["purge", &file, "--topic", "other/#", "--yes"]).starts_with("0 deliveries removed"));
+    assert!(fine(&["purge", &file, "--newer-than", "1d", "--yes"]).starts_with("0 deliveries removed"));
+    assert!(fine(&["requeue", &file, "--topic", "site/plant/9"]).starts_with("0 deliveries"));
+    assert_eq!(cache(&["requeue", &file, "--state", "queued"]).code, INVALID);
+    assert!(fine(&["requeue", &file, "--topic", "site/plant/5"]).starts_with("1 deliveries"));
     assert_eq!(seqs(&fine(&["list", &file, "--state", "quarantined"])), [7]);
     assert!(fine(&["requeue", &file]).starts_with("1 deliveries"));
     assert_eq!(seqs(&fine(&["list", &file, "--state", "queued"])), [1, 3, 4, 5, 6, 7, 8, 9, 10]);
@@ -261,6 +294,7 @@ fn while_a_bridge_runs_it_is_read_and_not_changed() {
     for command in commands {
         let said = cache(command);
         assert_eq!(said.code, ENVIRONMENT, "{command:?}: {}", said.error);
+        assert!(said.error.contains("its bridge must be stopped first"), "{}", said.error);
         assert!(said.error.contains("in use by another process"), "{}", said.error);
     }
     client.send(&publish(21));

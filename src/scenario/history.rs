@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{FaultKind, Side};
 
+/// The environment of a subject that is simulated.
+pub const VIRTUAL: &str = "virtual";
+
 /// One line of `history.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -162,6 +165,11 @@ pub enum Event {
     Counters {
         /// Name (with labels) and value.
         values: BTreeMap<String, f64>,
+    },
+    /// The subject's own settings that decide what an outage costs, by its own keys; no secret among them.
+    Settings {
+        /// Key and value as they stand in its configuration.
+        values: BTreeMap<String, String>,
     },
     /// What a container of the subject or of the remote uses, about once a second while it runs (`docker` only).
     Usage {

@@ -10,6 +10,7 @@ pub mod identity;
 pub mod ledger;
 pub mod log;
 pub mod plan;
+pub mod prediction;
 mod publisher;
 mod receiver;
 mod recorder;

@@ -166,6 +166,8 @@ pub enum SubjectKind {
     Mosquitto,
     /// NanoMQ.
     Nanomq,
+    /// NanoMQ's send path, simulated.
+    NanomqModel,
     /// A command of the user's own.
     Command,
 }

@@ -152,8 +152,18 @@ impl Recorder {
 
     /// Records what happens now.
     pub(crate) fn record(&self, event: Event) {
+        self.take_in(Record::at(self.elapsed(), event));
+    }
+
+    /// Records what has a moment of its own, as in virtual time.
+    pub(crate) fn take_in(&self, record: Record) {
         // An error means that the history is finished: what comes later is not part of it.
-        let _ = self.entries.send(Entry::Record(Box::new(Record::at(self.elapsed(), event))));
+        let _ = self.entries.send(Entry::Record(Box::new(record)));
+    }
+
+    /// Records why the run may be worth little.
+    pub(crate) fn doubt(&self, why: impl Into<String>) {
+        self.record(Event::Doubt { why: why.into() });
     }
 
     /// Follows how far the backlog has drained, for those plans where a fault waits for it.

@@ -1,7 +1,12 @@
-//! A `nanomq.conf` as it is, with the real binary: `check` shows what it becomes, `run` runs it.
+//! A `nanomq.conf` as it is, with the real binary: `check` shows what it becomes, `run` runs it; and what NanoMQ left in
+//! its cache.
 #![allow(clippy::unwrap_used, clippy::panic)] // A test may.
+mod cache;
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code, unreachable_pub)] // The process is held.
+#[path = "../kill/mosquitto.rs"]
+mod mosquitto;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -130,7 +135,7 @@ fn check_says_what_the_reports_file_becomes() {
     # What NanoMQ would do otherwise:
     # - line 6: bridges.mqtt.emqx1: no conn_properties.session_expiry_interval: by NanoMQ's default, 0, the remote would forget the session at each cut, in spite of clean_start = false; ours asks it to keep it for session_expiry, 7d
     # - line 34: bridges.mqtt.cache.disk_cache_size: when it is full NanoMQ deletes the oldest, of any bridge; ours refuses the publish, and its publisher keeps it (cache.when_full: drop_oldest for the other)
-    # - line 35: bridges.mqtt.cache.mounted_file_path: what waits in NanoMQ's mqtt_client.db in this folder is not taken over
+    # - line 35: bridges.mqtt.cache.mounted_file_path: what waits in NanoMQ's mqtt_client.db in this folder is not taken over by itself: `mqtt-bridge cache import` brings it into ours
 
     # To save this as bridge.yaml, write the password of emqx1 into emqx1.password beside it.
     "#);

@@ -29,7 +29,7 @@ fn of(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<CacheError>() {
         return if error.is_environment() { ENVIRONMENT } else { INVALID };
     }
-    if error.is::<std::io::Error>() {
+    if error.is::<std::io::Error>() || error.is::<crate::cache::InUse>() {
         return ENVIRONMENT;
     }
     #[cfg(feature = "lab")]

@@ -62,8 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let ledgers: Vec<_> = outcome.subjects.into_iter().map(|subject| (subject.name, subject.ledger)).collect();
     let report = verdict::report(plan, &ledgers);
     if let Some(folder) = &arguments.out {
-        let file = folder.join(report::run_folder::REPORT);
-        std::fs::write(&file, report::json::render(&report)?)?;
+        report::run_folder::write(folder, plan, &ledgers, &report)?;
     }
     print(&report, arguments.format)?;
     Ok(report.exit_code())

@@ -35,6 +35,8 @@ pub enum CacheError {
     Corrupted { path: PathBuf, what: String },
     #[error("cache: PRAGMA {pragma} is {found} after it was set to {wanted}: the guarantees cannot be kept")]
     Pragma { pragma: &'static str, wanted: String, found: String },
+    #[error("cache {}: message {seq} cannot be read: {what}", .path.display())]
+    Row { path: PathBuf, seq: i64, what: String },
     #[error(
         "cache {}: removed or replaced while it was in use: what is written now would be lost; put it back, or restart",
         .path.display()
@@ -71,7 +73,14 @@ impl CacheError {
 
     /// Whether the surroundings are at fault, and not the file that was named.
     pub fn is_environment(&self) -> bool {
-        !matches!(self, Self::Foreign { .. } | Self::Newer { .. } | Self::Corrupted { .. } | Self::Unusable { .. })
+        !matches!(
+            self,
+            Self::Foreign { .. }
+                | Self::Newer { .. }
+                | Self::Corrupted { .. }
+                | Self::Unusable { .. }
+                | Self::Row { .. }
+        )
     }
 }
 

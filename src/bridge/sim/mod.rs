@@ -53,12 +53,13 @@ const FOUND: [u64; 9] = [3, 88, 390, 469, 602, 43_943, 54_713, 3_273_062_479_414
 ///   sent; a kill took the drop back, and it was sent after that: G3.
 /// * 6332075750413, 4803606946569: a remote of 3.1.1 that acknowledges nothing and closes six times has refused the first
 ///   message, as far as a client can know; the simulation knew better.
+/// * 4063222221214206: nor did it know that the Packet Identifier of one of QoS 2 has to be given back then, by a PUBREL.
 /// * 1955054518024541: a message was evicted by the transaction that had stored it, for one that was smaller, and nobody
 ///   looked whether a publisher that had waited since a moment before could have what was left.
 /// * 1955054518601688: a remote of 3.1.1 that refuses the last of many closed three times at each of those before it.
 /// * 4117126003368129: the simulation remembered sequences of a cache that had been taken away.
 /// * 1298157220779352: a publisher's CONNECT waited until something else happened, which made a queue of one too slow.
-const FOUND_SINCE: [u64; 11] = [
+const FOUND_SINCE: [u64; 12] = [
     180,
     415,
     1_810_144_186_551_167,
@@ -70,6 +71,7 @@ const FOUND_SINCE: [u64; 11] = [
     1_955_054_518_601_688,
     4_117_126_003_368_129,
     1_298_157_220_779_352,
+    4_063_222_221_214_206,
 ];
 
 fn run(seed: u64, sin: Option<Sin>) -> Result<(), String> {

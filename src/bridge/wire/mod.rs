@@ -7,11 +7,13 @@
 mod decode;
 mod encode;
 mod frame;
+mod properties;
 mod reason;
 
 pub use decode::{Decoder, WireError};
 pub use encode::encode;
 pub use frame::{Frame, frame};
+pub use properties::{NamedProperty, named_properties};
 pub use reason::ReasonCode;
 
 use std::fmt;

@@ -1,17 +1,20 @@
 //! The ledger: a history folded into one [`Row`] per message and the [`Facts`] of the run.
 //!
 //! It is folded record by record, while the run goes on or from a file, and takes 24 bytes per message sent however long
-//! the history is. Records of one message may come in any order; only the order in which messages were *received*, and
-//! what was received before and after [`Event::Settled`], is taken from the order of the records.
+//! the history is, and a few per second. Records of one message may come in any order; only the order in which messages
+//! were *received*, and what was received before and after [`Event::Settled`], is taken from the order of the records.
 mod drained;
 mod facts;
 mod row;
+mod series;
 
 use std::time::Duration;
 
 pub use drained::Drained;
 pub use facts::{Done, Ended, Facts, Gone, Run, Settled};
 pub use row::Row;
+use series::MOST_SECONDS;
+pub use series::Series;
 
 use super::counters;
 use super::history::{Event, Record, Role};
@@ -26,6 +29,7 @@ pub struct Ledger {
     /// `None`: no fault of the plan waits for it.
     drained: Option<Drained>,
     received_per_second: Vec<u32>,
+    series: Series,
 }
 
 /// Figures to show while a run goes on; messages, each counted once.
@@ -54,8 +58,6 @@ struct Rows {
     unexpected: u64,
 }
 
-// A history that was tampered with must not make the timeline as long as its largest number.
-const MOST_SECONDS: u64 = 60 * 86_400;
 const MOST_EXAMPLES: usize = 5;
 const MOST_DOUBTS: usize = 20;
 
@@ -75,6 +77,7 @@ impl Ledger {
             progress: Progress { intended: plan.intended(), ..Progress::default() },
             drained: plan.faults.iter().any(|fault| fault.when.is_some()).then(Drained::default),
             received_per_second: Vec::new(),
+            series: Series::new(plan.loads.len()),
         }
     }
 
@@ -88,7 +91,9 @@ impl Ledger {
                 self.progress.sent += u64::from(first == Some(true));
             }
             Event::Acknowledged { load, seq } => {
-                self.change(*load, *seq, Row::mark_acknowledged);
+                if self.change(*load, *seq, Row::mark_acknowledged) == Some(true) {
+                    self.series.count_acknowledged(*load, record.t);
+                }
             }
             Event::Refused { load, seq, .. } => {
                 self.change(*load, *seq, Row::mark_refused);
@@ -136,6 +141,8 @@ impl Ledger {
                 self.facts.receivers_gone.push(Gone { at, side: *side, why: why.clone() });
             }
             Event::Counters { values } => self.counters(at, values),
+            Event::Settings { values } => self.facts.log.configured(values),
+            Event::Usage { role, memory_bytes, .. } => self.series.used(at, *role, *memory_bytes),
             Event::Log { role: Role::Subject, line } => {
                 self.facts.log.fold(at, line);
             }
@@ -151,10 +158,10 @@ impl Ledger {
             | Event::ReceiverDisconnected { .. }
             | Event::ProcessStarted { .. }
             | Event::PublisherConnected { .. }
-            | Event::Log { .. }
-            | Event::Usage { .. } => {}
+            | Event::Log { .. } => {}
         }
         let last = self.facts.last;
+        self.series.stand(last, self.progress.outstanding);
         self.facts.faults.iter_mut().filter(|done| !done.healed).for_each(|done| done.fault.end = last);
     }
 
@@ -177,6 +184,11 @@ impl Ledger {
     /// Whole copies received in each second of the timeline, the first second first.
     pub fn received_per_second(&self) -> &[u32] {
         &self.received_per_second
+    }
+
+    /// What happened in each second of the timeline.
+    pub fn series(&self) -> &Series {
+        &self.series
     }
 
     /// What is known of the run as a whole.
@@ -251,6 +263,7 @@ impl Ledger {
         if let Some(load) = self.loads.get_mut(usize::from(load)) {
             load.highest = load.highest.max(Some(seq));
         }
+        self.series.count_received(load, t);
         let second = t / 1_000_000;
         if second < MOST_SECONDS {
             let second = second as usize;
@@ -277,6 +290,7 @@ impl Ledger {
     }
 
     fn counters(&mut self, at: Duration, values: &counters::Sample) {
+        self.series.sampled(at, values);
         if counters::can_be_checked(values) {
             self.facts.samples_checked += 1;
             if let Some(imbalance) = counters::imbalance(values) {

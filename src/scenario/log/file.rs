@@ -42,7 +42,7 @@ pub struct Explained {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct KnownLine {
     /// How it is recognised.
-    pub text: &'static str,
+    pub text: String,
     /// How often it stands there.
     pub count: u64,
     /// The date of the first one; `None` where it has none.

@@ -1,4 +1,5 @@
 //! The report: what a verdict looks like, as data, in a terminal, and in a run's folder.
+pub mod html;
 pub mod json;
 pub mod model;
 pub mod run_folder;

@@ -7,12 +7,17 @@ use crate::scenario::history::{Event, Record};
 use crate::scenario::ledger::Ledger;
 use crate::scenario::plan::Plan;
 
+use super::model::Report;
+use super::{html, json};
+
 /// The plan's file in a run's folder.
 pub const PLAN: &str = "plan.json";
 /// The history's file in a subject's folder.
 pub const HISTORY: &str = "history.jsonl";
 /// The verdict, as `report.json`.
 pub const REPORT: &str = "report.json";
+/// The same for people.
+pub const PAGE: &str = "report.html";
 
 /// Why a recorded run cannot be judged.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +39,14 @@ pub enum RunFolderError {
         line: Option<usize>,
         /// What is wrong with it.
         source: serde_json::Error,
+    },
+    /// A report cannot be written.
+    #[error("{}: cannot be written: {source}", .file.display())]
+    Unwritable {
+        /// The file.
+        file: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
     },
 }
 
@@ -57,6 +70,20 @@ pub fn read(folder: &Path) -> Result<(Plan, Vec<(String, Ledger)>), RunFolderErr
         ledgers.push((subject.name.clone(), ledger));
     }
     Ok((plan, ledgers))
+}
+
+/// Writes `report.json` and `report.html` of a run; `ledgers` are those that the report was made from.
+///
+/// # Errors
+/// [`RunFolderError::Unwritable`].
+pub fn write(folder: &Path, plan: &Plan, ledgers: &[(String, Ledger)], report: &Report) -> Result<(), RunFolderError> {
+    let write = |name: &str, contents: std::io::Result<String>| {
+        let file = folder.join(name);
+        let written = contents.and_then(|contents| std::fs::write(&file, contents));
+        written.map_err(|source| RunFolderError::Unwritable { file, source })
+    };
+    write(REPORT, json::render(report).map_err(std::io::Error::from))?;
+    write(PAGE, Ok(html::render(plan, ledgers, report)))
 }
 
 fn history(plan: &Plan, file: &Path) -> Result<Ledger, RunFolderError> {

@@ -181,7 +181,7 @@ fn unpadded(table: &mut Table) -> Vec<String> {
 }
 
 /// `52..416 (365), published 10.4 s to 83.2 s, during disconnect`.
-fn lost_range(range: &LostRange) -> String {
+pub(super) fn lost_range(range: &LostRange) -> String {
     let [from, to] = range.published_s;
     let what = match range.count {
         1 => format!("{}, published at {from:.1} s", range.first),
@@ -212,7 +212,7 @@ fn recovery(subject: &SubjectReport) -> Option<String> {
 }
 
 /// Milliseconds as a person reads them.
-fn duration(millis: f64) -> String {
+pub(super) fn duration(millis: f64) -> String {
     match millis {
         m if m < 10.0 => format!("{m:.1} ms"),
         m if m < 1000.0 => format!("{m:.0} ms"),

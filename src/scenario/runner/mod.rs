@@ -5,6 +5,7 @@ mod folder;
 mod interrupt;
 mod progress;
 mod story;
+pub(crate) mod virtual_time;
 mod way;
 
 use std::path::{Path, PathBuf};
@@ -18,13 +19,14 @@ use self::progress::Progress;
 use super::environment::netns;
 use super::environment::{Environment, EnvironmentError, Request, World, approximations};
 use super::examiner::Examiner;
-use super::history::Event;
+use super::history::{Event, Record, VIRTUAL};
 use super::ledger::Ledger;
 #[cfg(target_os = "linux")]
 use super::plan::EnvironmentKind;
-use super::plan::{Plan, SubjectPlan};
+use super::plan::{Plan, SubjectKind, SubjectPlan};
 use super::recorder::{RecorderError, Recording};
 use super::stop;
+use super::subject::nanomq_model::{self, Modelled, Outage};
 use super::subject::{self, SubjectError};
 
 /// How a plan is to be run.
@@ -66,6 +68,9 @@ pub enum RunError {
     /// An environment that only Linux has.
     #[error("the environment {0} needs Linux: use --environment docker or local")]
     NotHere(&'static str),
+    /// A fault that a simulated subject does not know.
+    #[error(transparent)]
+    Unknown(#[from] nanomq_model::Unknown),
     /// The environment is at fault.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
@@ -93,6 +98,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NotHere(_)
+            | Self::Unknown(_)
             | Self::NotEmpty { .. }
             | Self::Environment(EnvironmentError::Unsupported { .. } | EnvironmentError::Subject(_)) => 2,
             Self::Environment(_) | Self::Recorder(_) | Self::File { .. } => 4,
@@ -126,19 +132,73 @@ pub fn settle_in(plan: &Plan) -> Result<(), RunError> {
 /// # Errors
 /// [`RunError`]; nothing is left running, and the run folder is kept where it has logs that tell why.
 pub async fn run(plan: &Plan, options: &Options) -> Result<Outcome, RunError> {
-    let (chosen, because) = choice::choose(plan, options).await?;
+    let simulated = Simulated::of(plan)?;
+    let real = Plan {
+        subjects: plan.subjects.iter().filter(|subject| !is_simulated(subject)).cloned().collect(),
+        ..plan.clone()
+    };
+    if real.subjects.is_empty() {
+        return simulated.alone(plan, options);
+    }
+    let (chosen, because) = choice::choose(&real, options).await?;
     match chosen {
-        Chosen::Local(local) => run_in(&local, because, plan, options).await,
+        Chosen::Local(local) => run_in(&local, because, (plan, &real), &simulated, options).await,
         #[cfg(target_os = "linux")]
-        Chosen::Netns(netns) => run_in(&netns, because, plan, options).await,
-        Chosen::Docker(docker) => run_in(&*docker, because, plan, options).await,
+        Chosen::Netns(netns) => run_in(&netns, because, (plan, &real), &simulated, options).await,
+        Chosen::Docker(docker) => run_in(&*docker, because, (plan, &real), &simulated, options).await,
     }
 }
 
+fn is_simulated(subject: &SubjectPlan) -> bool {
+    subject.kind == SubjectKind::NanomqModel
+}
+
+/// The simulated subjects of a plan, each looked through before anything starts.
+struct Simulated {
+    outages: Vec<Outage>,
+    subjects: Vec<(String, Modelled)>,
+}
+
+impl Simulated {
+    fn of(plan: &Plan) -> Result<Self, RunError> {
+        let simulated = plan.subjects.iter().filter(|subject| is_simulated(subject));
+        let modelled = |subject: &SubjectPlan| Ok((subject.name.clone(), nanomq_model::modelled(plan, subject)?));
+        let subjects: Vec<_> = simulated.map(modelled).collect::<Result<_, SubjectError>>()?;
+        let outages = if subjects.is_empty() { Vec::new() } else { virtual_time::outages(plan)? };
+        Ok(Self { outages, subjects })
+    }
+
+    /// A plan without any other subject: there is no environment to be chosen.
+    fn alone(&self, plan: &Plan, options: &Options) -> Result<Outcome, RunError> {
+        let mut folder = RunFolder::create(options.out.as_deref(), plan)?;
+        let mut subjects = Vec::new();
+        for subject in &plan.subjects {
+            subjects.extend(self.tell(plan, subject, &mut folder)?);
+        }
+        Ok(Outcome { environment: VIRTUAL, because: None, subjects, interrupted: false, folder })
+    }
+
+    /// The story of a subject, if it is simulated.
+    fn tell(&self, plan: &Plan, subject: &SubjectPlan, folder: &mut RunFolder) -> Result<Option<SubjectRun>, RunError> {
+        let Some((name, modelled)) = self.subjects.iter().find(|(name, _)| *name == subject.name) else {
+            return Ok(None);
+        };
+        eprintln!("{name}: simulated in virtual time");
+        let place = folder.subject(name)?;
+        let recording = Recording::start(&place.join("history.jsonl"), Ledger::new(plan))?;
+        let recorder = recording.recorder();
+        recorder.take_in(Record::at(Default::default(), virtual_time::run(plan, name, modelled)));
+        virtual_time::tell(plan, modelled, &self.outages, plan.seed, &mut |record| recorder.take_in(record.clone()));
+        Ok(Some(SubjectRun { name: name.clone(), ledger: recording.finish()? }))
+    }
+}
+
+/// `plan` has all subjects, `real` those that the environment starts.
 async fn run_in<E: Environment + Sync>(
     environment: &E,
     because: Option<String>,
-    plan: &Plan,
+    (whole, plan): (&Plan, &Plan),
+    simulated: &Simulated,
     options: &Options,
 ) -> Result<Outcome, RunError> {
     if let Some(because) = &because {
@@ -148,7 +208,7 @@ async fn run_in<E: Environment + Sync>(
     for subject in &plan.subjects {
         environment.check(plan, subject)?;
     }
-    let run = Run { plan, approximated, because, interrupted: interrupt::listen() };
+    let run = Run { plan, whole, simulated, approximated, because, interrupted: interrupt::listen() };
     let mut outcome = run.gathered(environment, options).await;
     environment.finish().await;
     if let Ok(outcome) = &mut outcome {
@@ -160,6 +220,9 @@ async fn run_in<E: Environment + Sync>(
 /// A plan that is about to be run, with what is known of it beforehand.
 struct Run<'a> {
     plan: &'a Plan,
+    /// With the subjects that are simulated.
+    whole: &'a Plan,
+    simulated: &'a Simulated,
     approximated: Vec<String>,
     because: Option<String>,
     interrupted: watch::Receiver<bool>,
@@ -174,11 +237,15 @@ impl Run<'_> {
             // Every subject's turn finds out by itself.
             () = stop::told(&mut interrupted) => {}
         }
-        let mut folder = RunFolder::create(options.out.as_deref(), self.plan)?;
+        let mut folder = RunFolder::create(options.out.as_deref(), self.whole)?;
         let mut subjects = Vec::new();
-        for subject in &self.plan.subjects {
+        for subject in &self.whole.subjects {
             if *interrupted.borrow() {
                 break;
+            }
+            if let Some(told) = self.simulated.tell(self.whole, subject, &mut folder)? {
+                subjects.push(told);
+                continue;
             }
             let place = folder.subject(&subject.name)?;
             let ledger = self.subject(environment, subject, &place).await;
@@ -223,6 +290,10 @@ impl Run<'_> {
             because: self.because.clone(),
             artifacts: world.artifacts(),
         });
+        let values = subject::settings(plan, subject)?;
+        if !values.is_empty() {
+            recorder.record(Event::Settings { values });
+        }
         let told =
             story::Story::new(plan, run, folder, &recorder, &examiner, &progress).tell(&mut world, interrupted).await;
         // Also of a story that broke off, the history is whole on disk.

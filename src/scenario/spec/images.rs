@@ -41,6 +41,7 @@ fn kind(kind: SubjectKind) -> &'static str {
         SubjectKind::MqttBridge => "mqtt-bridge",
         SubjectKind::Mosquitto => "mosquitto",
         SubjectKind::Nanomq => "nanomq",
+        SubjectKind::NanomqModel => "nanomq-model",
         SubjectKind::Command => "command",
     }
 }

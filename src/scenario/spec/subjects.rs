@@ -7,7 +7,7 @@ use crate::bridge::yaml::{Document, YamlError};
 use crate::scenario::plan::{SubjectKind, SubjectPlan};
 
 /// The kinds that this version can run.
-pub(super) const AVAILABLE: [&str; 3] = ["mqtt-bridge", "mosquitto", "nanomq"];
+pub(super) const AVAILABLE: [&str; 4] = ["mqtt-bridge", "mosquitto", "nanomq", "nanomq-model"];
 
 /// The subjects in the order they are tried.
 pub(super) fn chosen(
@@ -156,7 +156,7 @@ fn available(kind: Kind) -> Option<SubjectKind> {
         Kind::Mosquitto => Some(SubjectKind::Mosquitto),
         Kind::Nanomq => Some(SubjectKind::Nanomq),
         Kind::Command => Some(SubjectKind::Command),
-        Kind::NanomqModel => None,
+        Kind::NanomqModel => Some(SubjectKind::NanomqModel),
     }
 }
 

@@ -3,11 +3,13 @@ mod command;
 mod mosquitto;
 mod mqtt_bridge;
 mod nanomq;
+pub mod nanomq_model;
 mod template;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::plan::{Plan, SubjectKind, SubjectPlan, Via};
 
@@ -22,6 +24,14 @@ pub(crate) struct Sites<'a> {
     pub(crate) metrics: SocketAddr,
     /// Its folder, as the subject sees it.
     pub(crate) folder: &'a Path,
+}
+
+impl Sites<'_> {
+    /// For a configuration that nobody is going to be started with.
+    fn nowhere() -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { listen: nowhere, remote: ("remote".to_owned(), 1883), metrics: nowhere, folder: Path::new("") }
+    }
 }
 
 /// What it takes to start a subject.
@@ -141,6 +151,20 @@ pub enum SubjectError {
         /// What is wrong and what would be right.
         what: String,
     },
+    /// The model cannot be made.
+    #[error("the subject {name}: {what}")]
+    Model {
+        /// Its name in the plan.
+        name: String,
+        /// What is wrong, with file, line and key.
+        what: String,
+    },
+    /// An environment was asked to start what is simulated.
+    #[error("the subject {name} is simulated: there is nothing that an environment could start")]
+    Simulated {
+        /// Its name in the plan.
+        name: String,
+    },
     /// Something in `settings` does not fit.
     #[error("the subject {name}: settings.{key}: {why}")]
     Setting {
@@ -166,6 +190,7 @@ pub(crate) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -
         SubjectKind::Mosquitto => mosquitto::configure(plan, subject, sites),
         SubjectKind::Nanomq => nanomq::configure(plan, subject, sites),
         SubjectKind::Command => command::configure(plan, subject, sites),
+        SubjectKind::NanomqModel => Err(SubjectError::Simulated { name: subject.name.clone() }),
     }
 }
 
@@ -174,9 +199,32 @@ pub(crate) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -
 /// # Errors
 /// As [`configure`].
 pub(crate) fn unexpressed(plan: &Plan, subject: &SubjectPlan) -> Result<Vec<String>, SubjectError> {
+    match subject.kind {
+        SubjectKind::NanomqModel => Ok(nanomq_model::modelled(plan, subject)?.unexpressed),
+        _ => Ok(configure(plan, subject, &Sites::nowhere())?.unexpressed),
+    }
+}
+
+/// What is said of a duration where a subject takes whole seconds, at least 1; `None`: it is as it was asked for.
+fn rounded(key: &str, duration: Duration) -> Option<String> {
+    let whole = duration.subsec_nanos() == 0 && duration.as_secs() > 0;
+    (!whole).then(|| format!("{key}: it waits whole seconds, at least 1, so this is rounded up"))
+}
+
+/// A subject's own settings that decide what an outage costs, by its own keys; no secret among them.
+///
+/// # Errors
+/// As [`configure`].
+pub(crate) fn settings(plan: &Plan, subject: &SubjectPlan) -> Result<BTreeMap<String, String>, SubjectError> {
+    let settings: fn(&Path, &str) -> BTreeMap<String, String> = match subject.kind {
+        SubjectKind::Nanomq => nanomq::settings,
+        SubjectKind::Mosquitto => mosquitto::settings,
+        SubjectKind::MqttBridge | SubjectKind::Command | SubjectKind::NanomqModel => return Ok(BTreeMap::new()),
+    };
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let sites = Sites { listen: nowhere, remote: (String::new(), 0), metrics: nowhere, folder: Path::new("") };
-    Ok(configure(plan, subject, &sites)?.unexpressed)
+    let files = configure(plan, subject, &sites)?.files;
+    Ok(files.first().map(|(name, text)| settings(Path::new(name), text)).unwrap_or_default())
 }
 
 /// The file that the scenario gives, if it gives one, with its text.

@@ -10,7 +10,11 @@ mod summary;
 mod tally;
 mod timing;
 
+pub(super) use tally::{Fate, effective_qos, fate};
+pub(super) use timing::latencies;
+
 use super::findings::{self, Case};
+use super::history::VIRTUAL;
 use super::ledger::Ledger;
 use super::plan::Plan;
 use super::report::model::{FaultSpan, Recovery, Report, SubjectReport, Timeline, TopicReport, Totals, Verdict};
@@ -74,7 +78,9 @@ pub fn judge(plan: &Plan, ledger: &Ledger) -> SubjectReport {
 pub fn report(plan: &Plan, ledgers: &[(String, Ledger)]) -> Report {
     let judged = ledgers.iter().map(|(name, ledger)| SubjectReport { name: name.clone(), ..judge(plan, ledger) });
     let subjects: Vec<SubjectReport> = judged.collect();
-    let run = ledgers.iter().find_map(|(_, ledger)| ledger.facts().run.clone()).unwrap_or_default();
+    let runs = ledgers.iter().filter_map(|(_, ledger)| ledger.facts().run.clone());
+    // A simulated subject has no environment; beside others it is theirs that is shown.
+    let run = runs.min_by_key(|run| run.environment == VIRTUAL).unwrap_or_default();
     Report {
         scenario: plan.name.clone(),
         about: plan.about.clone(),

@@ -7,13 +7,13 @@ use crate::scenario::report::model::{LostRange, Totals};
 use crate::scenario::schedule;
 
 /// The QoS that counts: the lower one of publish and forward. A plan has one for both.
-pub(super) fn effective_qos(load: &Load) -> u8 {
+pub(in crate::scenario) fn effective_qos(load: &Load) -> u8 {
     load.qos
 }
 
 /// Where a message ended. What was sent is in exactly one of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(in crate::scenario) enum Fate {
     /// Never written to a socket, and never seen.
     NotSent,
     /// Never written to a socket, and seen.
@@ -32,7 +32,7 @@ pub(super) enum Fate {
     Unacknowledged,
 }
 
-pub(super) fn fate(row: &Row, qos: u8) -> Fate {
+pub(in crate::scenario) fn fate(row: &Row, qos: u8) -> Fate {
     match (row.sent().is_some(), row.copies() > 0) {
         (false, false) => Fate::NotSent,
         (false, true) => Fate::NeverSentButReceived,

@@ -9,8 +9,8 @@ use crate::scenario::plan::{Fault, Plan};
 use crate::scenario::report::model::{Latency, Percentiles, Recovery};
 use crate::scenario::schedule::Phase;
 
-/// From the intended moment, so that a subject that makes its publishers wait cannot hide it.
-pub(super) fn latency(plan: &Plan, ledger: &Ledger, faults: &[Fault]) -> Latency {
+/// By phase, from the intended moment, so that a subject that makes its publishers wait cannot hide it.
+pub(in crate::scenario) fn latencies(plan: &Plan, ledger: &Ledger, faults: &[Fault]) -> [Vec<Duration>; 3] {
     let mut phases: [Vec<Duration>; 3] = Default::default();
     for (index, load) in plan.loads.iter().enumerate() {
         for (seq, row) in ledger.rows(index).filter(|(_, row)| row.sent().is_some()) {
@@ -19,7 +19,11 @@ pub(super) fn latency(plan: &Plan, ledger: &Ledger, faults: &[Fault]) -> Latency
             }
         }
     }
-    let [before, during, after] = phases.map(|latencies| percentiles(&latencies));
+    phases
+}
+
+pub(super) fn latency(plan: &Plan, ledger: &Ledger, faults: &[Fault]) -> Latency {
+    let [before, during, after] = latencies(plan, ledger, faults).map(|latencies| percentiles(&latencies));
     Latency { before, during, after }
 }
 

@@ -4,72 +4,102 @@ use std::io::{BufWriter, Write, stdout};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use anyhow::Context;
-use mqtt_bridge::bridge::cache::sqlite::file::{CacheFile, ExportError, Exported, Row, Selection, Table};
+use mqtt_bridge::bridge::cache::sqlite::file::{
+    ExportError, Exported, Row, Selection, Sizes, Stats, Table, export as write_export, open_any,
+};
+use mqtt_bridge::bridge::delivery::Time;
 use mqtt_bridge::bridge::units::format_size;
-use mqtt_bridge::bridge::wire::ReasonCode;
 use serde_json::json;
 
-use super::Format;
-use super::print::{age, columns, payload, plain};
+use super::print::{age, columns, plain};
+use super::{DAMAGED, Format};
 
-/// Damage was found.
-const DAMAGED: u8 = 1;
 /// Rows that share the widths of their columns.
 const BLOCK: usize = 1000;
 
-pub(super) fn stats(path: &Path, format: Format) -> anyhow::Result<u8> {
-    let stats = CacheFile::open(path)?.stats()?;
+pub(super) fn stats(path: &Path, format: Format, most: usize) -> anyhow::Result<u8> {
+    let stats = open_any(path)?.stats()?;
     let mut out = stdout().lock();
     if matches!(format, Format::Json) {
-        let bridges = stats.bridges.iter().map(|bridge| {
-            let oldest = bridge.oldest.map(|time| time.as_millis() as u64);
-            json!({ "bridge": bridge.name, "queued": bridge.queued, "in_flight": bridge.in_flight,
-                "quarantined": bridge.quarantined, "bytes": bridge.bytes, "oldest_received_at": oldest })
-        });
-        let stats = json!({ "in_use": stats.in_use, "schema": stats.version, "file_bytes": stats.file_bytes,
-            "wal_bytes": stats.wal_bytes, "free_bytes": stats.free_bytes, "messages": stats.messages,
-            "sessions": stats.sessions, "bridges": bridges.collect::<Vec<_>>() });
-        writeln!(out, "{stats}")?;
-        return Ok(0);
+        writeln!(out, "{}", stats_json(&stats))?;
+        return Ok(if stats.unreadable == 0 { 0 } else { DAMAGED });
     }
     let heads = ["bridge", "queued", "in flight", "quarantined", "bytes", "oldest"];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for bridge in &stats.bridges {
-        let numbers = [bridge.queued, bridge.in_flight, bridge.quarantined].map(|number| number.to_string());
-        let mut row = vec![plain(&bridge.name)];
-        row.extend(numbers);
-        row.extend([format_size(bridge.bytes), bridge.oldest.map_or_else(|| "-".to_owned(), age)]);
-        rows.push(row);
+        let numbers = [bridge.queued, bridge.in_flight, bridge.quarantined];
+        rows.push(counted(vec![plain(&bridge.name)], numbers, bridge.bytes, bridge.oldest));
     }
     write!(out, "{}", columns(&rows, &[1, 2, 3, 4, 5]))?;
-    writeln!(
-        out,
-        "\n{} messages, {} local sessions; {} in the file ({} free), {} in its WAL; {}",
-        stats.messages,
-        stats.sessions,
-        format_size(stats.file_bytes),
-        format_size(stats.free_bytes),
-        format_size(stats.wal_bytes),
-        if stats.in_use { "a bridge runs on it" } else { "not in use" }
-    )?;
+    let heads = ["bridge", "topic", "queued", "in flight", "quarantined", "bytes", "oldest"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    let most = if most == 0 { usize::MAX } else { most };
+    for topic in stats.topics.iter().take(most) {
+        let numbers = [topic.queued, topic.in_flight, topic.quarantined];
+        rows.push(counted(vec![plain(&topic.bridge), plain(&topic.topic)], numbers, topic.bytes, topic.oldest));
+    }
+    if rows.len() > 1 {
+        write!(out, "\n{}", columns(&rows, &[2, 3, 4, 5, 6]))?;
+    }
+    if stats.topics.len() > most {
+        writeln!(out, "and {} more topics; --topics 0 shows all", stats.topics.len() - most)?;
+    }
+    let Sizes { file_bytes, wal_bytes, page_size, pages, free_pages } = stats.sizes;
+    let (free, page) = (format_size(free_pages * page_size), format_size(page_size));
+    let whose = match (stats.nanomq, stats.in_use) {
+        (false, false) => "not in use",
+        (false, true) => "a bridge runs on it",
+        (true, false) => "NanoMQ's, not in use",
+        (true, true) => "NanoMQ's, which runs on it",
+    };
+    writeln!(out, "\n{} messages, {} local sessions; {whose}", stats.messages, stats.sessions)?;
+    let (file, wal) = (format_size(file_bytes), format_size(wal_bytes));
+    writeln!(out, "{file} in the file ({pages} pages of {page}, {free_pages} of them free: {free}), {wal} in its WAL")?;
+    if stats.unreadable > 0 {
+        writeln!(out, "{} rows cannot be read and are not counted; `cache verify` names them", stats.unreadable)?;
+        return Ok(DAMAGED);
+    }
     Ok(0)
 }
 
+fn stats_json(stats: &Stats) -> serde_json::Value {
+    let millis = |time: Option<Time>| time.map(|time| time.as_millis() as u64);
+    let bridges = stats.bridges.iter().map(|bridge| {
+        json!({ "bridge": bridge.name, "queued": bridge.queued, "in_flight": bridge.in_flight,
+            "quarantined": bridge.quarantined, "bytes": bridge.bytes, "oldest_received_at": millis(bridge.oldest) })
+    });
+    let topics = stats.topics.iter().map(|topic| {
+        json!({ "bridge": topic.bridge, "topic": topic.topic, "queued": topic.queued, "in_flight": topic.in_flight,
+            "quarantined": topic.quarantined, "bytes": topic.bytes, "oldest_received_at": millis(topic.oldest) })
+    });
+    let Sizes { file_bytes, wal_bytes, page_size, pages, free_pages } = stats.sizes;
+    json!({ "kind": if stats.nanomq { "nanomq" } else { "mqtt-bridge" }, "in_use": stats.in_use,
+        "schema": stats.version, "file_bytes": file_bytes, "wal_bytes": wal_bytes, "page_size": page_size,
+        "pages": pages, "free_pages": free_pages, "free_bytes": free_pages * page_size, "messages": stats.messages,
+        "sessions": stats.sessions, "unreadable": stats.unreadable, "bridges": bridges.collect::<Vec<_>>(),
+        "topics": topics.collect::<Vec<_>>() })
+}
+
+fn counted(mut row: Vec<String>, numbers: [u64; 3], bytes: u64, oldest: Option<Time>) -> Vec<String> {
+    row.extend(numbers.map(|number| number.to_string()));
+    row.extend([format_size(bytes), oldest.map_or_else(|| "-".to_owned(), age)]);
+    row
+}
+
 pub(super) fn list(path: &Path, selection: &Selection, limit: usize, format: Format) -> anyhow::Result<u8> {
-    let file = CacheFile::open(path)?;
+    let file = open_any(path)?;
     let mut out = BufWriter::new(stdout().lock());
     let limit = if limit == 0 { usize::MAX } else { limit };
     let mut written = Ok(());
-    if matches!(format, Format::Json) {
-        file.list(selection, limit, |row| {
+    let unreadable = if matches!(format, Format::Json) {
+        file.list(selection, limit, &mut |row| {
             written = writeln!(out, "{}", json(&row));
             written.is_ok()
-        })?;
+        })?
     } else {
-        let heads = ["seq", "bridge", "topic", "QoS", "bytes", "age", "state", "reason"].map(str::to_owned).to_vec();
-        let mut rows = vec![heads.clone()];
-        file.list(selection, limit, |row| {
+        let heads = ["ID", "bridge", "topic", "QoS", "bytes", "age", "state", "reason"].map(str::to_owned).to_vec();
+        let mut rows = vec![heads];
+        let unreadable = file.list(selection, limit, &mut |row| {
             rows.push(cells(&row));
             if rows.len() > BLOCK {
                 written = out.write_all(columns(&std::mem::take(&mut rows), &[0, 3, 4, 5]).as_bytes());
@@ -79,9 +109,14 @@ pub(super) fn list(path: &Path, selection: &Selection, limit: usize, format: For
         if written.is_ok() {
             written = out.write_all(columns(&rows, &[0, 3, 4, 5]).as_bytes());
         }
-    }
+        unreadable
+    };
     written?;
     out.flush()?;
+    if unreadable > 0 {
+        eprintln!("{unreadable} rows cannot be read and were passed over; `cache verify` names them");
+        return Ok(DAMAGED);
+    }
     Ok(0)
 }
 
@@ -104,47 +139,22 @@ fn cells(row: &Row) -> Vec<String> {
     ]
 }
 
-pub(super) fn show(path: &Path, seq: i64) -> anyhow::Result<u8> {
-    let message = CacheFile::open(path)?.message(seq)?;
-    let message = message
-        .with_context(|| format!("{}: there is no message {seq}; `cache list` says which there are", path.display()))?;
-    let mut out = stdout().lock();
-    writeln!(out, "seq         {}", message.seq)?;
-    writeln!(out, "topic       {}", plain(&message.topic))?;
-    writeln!(out, "QoS         {}{}", message.qos, if message.retain { ", RETAIN" } else { "" })?;
-    let received_at = std::time::Duration::from_millis(u64::try_from(message.received_at).unwrap_or_default());
-    writeln!(out, "received    {} ms since 1970, {} ago", message.received_at, age(received_at))?;
-    if let Some(seconds) = message.message_expiry {
-        writeln!(out, "expires     {seconds} s after it was received, unless it has been sent")?;
-    }
-    if !message.properties.is_empty() {
-        writeln!(out, "properties  {} bytes\n{}", message.properties.len(), payload(&message.properties).trim_end())?;
-    }
-    for delivery in &message.deliveries {
-        let reason = delivery.reason.map(|reason| format!(": {}", ReasonCode(reason))).unwrap_or_default();
-        let (bridge, topic) = (plain(&delivery.bridge), plain(&delivery.topic));
-        writeln!(out, "to          {bridge} as {topic}, QoS {}, {}{reason}", delivery.qos, delivery.state.label())?;
-    }
-    writeln!(out, "payload     {} bytes\n{}", message.payload.len(), payload(&message.payload).trim_end())?;
-    Ok(0)
-}
-
 pub(super) fn export(path: &Path, out: Option<&Path>) -> anyhow::Result<u8> {
-    let file = CacheFile::open(path)?;
+    let file = open_any(path)?;
     let exported = match out {
         Some(out) => {
             let named = |error: std::io::Error| anyhow::Error::new(error).context(format!("--out {}", out.display()));
             // Only the owner may read what was published.
             let target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(out).map_err(named)?;
             let mut writer = BufWriter::new(target);
-            let exported = file.export(&mut writer).map_err(cause)?;
+            let exported = write_export(file.as_ref(), &mut writer).map_err(cause)?;
             writer.flush().map_err(named)?;
             writer.get_ref().sync_all().map_err(named)?;
             exported
         }
         None => {
             let mut writer = BufWriter::new(stdout().lock());
-            let exported = file.export(&mut writer).map_err(cause)?;
+            let exported = write_export(file.as_ref(), &mut writer).map_err(cause)?;
             writer.flush()?;
             exported
         }
@@ -163,12 +173,7 @@ fn cause(error: ExportError) -> anyhow::Error {
 
 fn say(exported: &Exported) {
     eprintln!("{} messages with {} deliveries exported", exported.messages, exported.deliveries);
-    if !exported.unreadable.is_empty() {
-        eprintln!("{} messages cannot be read: {}", exported.unreadable.len(), some(&exported.unreadable));
-    }
-    if !exported.gaps.is_empty() {
-        eprintln!("nothing can be read of the sequences {}", some(&exported.gaps));
-    }
+    say_damage(exported);
     if !exported.partly.is_empty() {
         eprintln!("these may have gone to one more bridge, which cannot be read: {}", some(&exported.partly));
     }
@@ -177,6 +182,16 @@ fn say(exported: &Exported) {
             "{} of them without a delivery, since where they go cannot be read: `cache import --bridge NAME`",
             exported.without_delivery
         );
+    }
+}
+
+/// What is missing in what was read.
+pub(super) fn say_damage(exported: &Exported) {
+    if !exported.unreadable.is_empty() {
+        eprintln!("{} messages cannot be read: {}", exported.unreadable.len(), some(&exported.unreadable));
+    }
+    if !exported.gaps.is_empty() {
+        eprintln!("nothing can be read of the sequences {}", some(&exported.gaps));
     }
 }
 
@@ -190,7 +205,7 @@ fn some(all: &[impl ToString]) -> String {
 }
 
 pub(super) fn verify(path: &Path) -> anyhow::Result<u8> {
-    let file = CacheFile::open(path)?;
+    let file = open_any(path)?;
     let report = file.verify()?;
     anyhow::ensure!(!file.was_taken_meanwhile(), "{}: a bridge was started meanwhile; verify again", path.display());
     let mut out = stdout().lock();
@@ -208,6 +223,11 @@ pub(super) fn verify(path: &Path) -> anyhow::Result<u8> {
         writeln!(out, "\nsound")?;
         return Ok(0);
     }
-    writeln!(out, "\nnot sound: `cache export` saves what can be read, `cache import` brings it into a fresh file")?;
+    let next = if file.is_nanomq() {
+        "`cache import` brings what can be read into a cache of ours"
+    } else {
+        "`cache export` saves what can be read, `cache import` brings it into a fresh file"
+    };
+    writeln!(out, "\nnot sound: {next}")?;
     Ok(DAMAGED)
 }

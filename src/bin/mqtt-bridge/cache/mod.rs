@@ -1,14 +1,22 @@
 //! `mqtt-bridge cache`.
 mod change;
+mod import;
 mod look;
 mod print;
+mod show;
+mod which;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use mqtt_bridge::bridge::cache::sqlite::file::{Selection, State};
 
-/// Look into a cache file, save what is in it, repair it
+pub(crate) use import::InUse;
+use which::Which;
+
+/// Damage was found.
+const DAMAGED: u8 = 1;
+
+/// Look into a cache file, ours or NanoMQ's mqtt_client.db; save what is in it, repair it, bring it over
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -17,13 +25,16 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// What waits for each bridge, and what it takes on the disk; also while the bridge runs
+    /// What waits for each bridge and topic, and what it takes on the disk; also while the bridge runs
     Stats {
         #[command(flatten)]
         file: FileArgument,
         /// How it is printed
         #[arg(long, value_enum, default_value_t)]
         format: Format,
+        /// How many topics at most, those with the most messages first; 0: all
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        topics: usize,
     },
     /// Deliveries by bridge and in order of arrival; also while the bridge runs
     List {
@@ -38,12 +49,19 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// One message with its payload; also while the bridge runs
+    /// One message with its properties and its payload; also while the bridge runs
     Show {
         #[command(flatten)]
         file: FileArgument,
-        /// Its sequence, as `list` says it
+        /// Its ID, as `list` says it
+        #[arg(value_name = "ID", allow_negative_numbers = true)]
         seq: i64,
+        /// How the payload is printed
+        #[arg(long, value_enum, default_value_t)]
+        payload: PayloadFormat,
+        /// How it is printed; json is one object, with the payload in base64
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
     },
     /// Every message that can be read as JSON Lines, of a damaged file too; also while the bridge runs
     Export {
@@ -53,21 +71,26 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Store an export, read from stdin, behind what is there: all of it or nothing. Twice imported is there twice
+    /// Store what an export, NanoMQ's mqtt_client.db or another cache holds, behind what is there: all of it or nothing.
+    /// Twice imported is there twice
     Import {
         #[command(flatten)]
         file: FileArgument,
-        /// The bridge for messages of which the export could not read where they go
-        #[arg(long, value_name = "NAME")]
-        bridge: Option<String>,
+        /// What is imported; without it an export is read from stdin
+        #[arg(value_name = "SOURCE")]
+        source: Option<PathBuf>,
+        /// Where it goes. Of a NanoMQ file or a cache: FROM=TO, or NAME for what waits for that bridge or for the only one
+        /// there is; what is not named is left out; may be repeated. Of an export: the bridge for messages that do not say
+        #[arg(long = "bridge", value_name = "NAME")]
+        bridges: Vec<String>,
     },
-    /// Remove deliveries; without --yes only say which
+    /// Remove deliveries, after asking; without a terminal and without --yes only say which
     Purge {
         #[command(flatten)]
         file: FileArgument,
         #[command(flatten)]
         which: Which,
-        /// Do it
+        /// Do not ask
         #[arg(long)]
         yes: bool,
     },
@@ -75,12 +98,8 @@ enum Command {
     Requeue {
         #[command(flatten)]
         file: FileArgument,
-        /// Of this bridge
-        #[arg(long, value_name = "NAME")]
-        bridge: Option<String>,
-        /// Of this message
-        #[arg(long, value_name = "SEQ")]
-        seq: Option<i64>,
+        #[command(flatten)]
+        which: Which,
     },
     /// Check the whole file, and say what can be read if it is damaged (exit code 1)
     Verify {
@@ -96,40 +115,6 @@ struct FileArgument {
     path: PathBuf,
 }
 
-#[derive(Args)]
-struct Which {
-    /// Of this bridge
-    #[arg(long, value_name = "NAME")]
-    bridge: Option<String>,
-    /// In this state
-    #[arg(long, value_enum)]
-    state: Option<StateName>,
-    /// Of this message
-    #[arg(long, value_name = "SEQ")]
-    seq: Option<i64>,
-}
-
-impl Which {
-    fn selection(&self) -> Selection {
-        let state = self.state.map(|state| match state {
-            StateName::Queued => State::Queued,
-            StateName::InFlight => State::InFlight,
-            StateName::Quarantined => State::Quarantined,
-        });
-        Selection { bridge: self.bridge.clone(), state, seq: self.seq }
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum StateName {
-    /// It waits
-    Queued,
-    /// QoS 2 under a Packet Identifier
-    InFlight,
-    /// The remote refused it for good
-    Quarantined,
-}
-
 #[derive(Clone, Copy, Default, ValueEnum)]
 enum Format {
     /// For people
@@ -139,18 +124,29 @@ enum Format {
     Json,
 }
 
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum PayloadFormat {
+    /// JSON where it is JSON, text where it is text, otherwise hex
+    #[default]
+    Auto,
+    /// As text, whatever it is; what a terminal would obey is escaped
+    Text,
+    /// As indented JSON; an error where it is none
+    Json,
+    /// Its bytes
+    Hex,
+}
+
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let done = match &arguments.command {
-        Command::Stats { file, format } => look::stats(&file.path, *format),
-        Command::List { file, which, limit, format } => look::list(&file.path, &which.selection(), *limit, *format),
-        Command::Show { file, seq } => look::show(&file.path, *seq),
+        Command::Stats { file, format, topics } => look::stats(&file.path, *format, *topics),
+        Command::List { file, which, limit, format } => look::list(&file.path, &which.selection()?, *limit, *format),
+        Command::Show { file, seq, payload, format } => show::show(&file.path, *seq, *payload, *format),
         Command::Export { file, out } => look::export(&file.path, out.as_deref()),
         Command::Verify { file } => look::verify(&file.path),
-        Command::Import { file, bridge } => change::import(&file.path, bridge.as_deref()),
-        Command::Purge { file, which, yes } => change::purge(&file.path, &which.selection(), *yes),
-        Command::Requeue { file, bridge, seq } => {
-            change::requeue(&file.path, &Selection { bridge: bridge.clone(), state: None, seq: *seq })
-        }
+        Command::Import { file, source, bridges } => import::import(&file.path, source.as_deref(), bridges),
+        Command::Purge { file, which, yes } => change::purge(&file.path, &which.selection()?, *yes),
+        Command::Requeue { file, which } => change::requeue(&file.path, &which.selection()?),
     };
     match done {
         // Whoever reads has seen enough.

@@ -36,13 +36,27 @@ pub(super) fn plain(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
-/// A payload: its text where it is text, otherwise its bytes as in `xxd`.
+/// A payload: JSON indented, text as it is, otherwise its bytes.
 pub(super) fn payload(bytes: &[u8]) -> String {
-    if let Ok(text) = std::str::from_utf8(bytes)
-        && text.chars().all(|c| !c.is_control() || c.is_whitespace())
-    {
-        return format!("{text}\n");
+    let Ok(text) = std::str::from_utf8(bytes) else { return hex(bytes) };
+    if text.chars().any(|c| c.is_control() && !c.is_whitespace()) {
+        return hex(bytes);
     }
+    match serde_json::from_str::<serde_json::Value>(text) {
+        // A number or a word needs no indenting, and might be printed otherwise than it was written.
+        Ok(value @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) => format!("{value:#}\n"),
+        _ => format!("{text}\n"),
+    }
+}
+
+/// Text on its lines, without what a terminal would obey.
+pub(super) fn text(text: &str) -> String {
+    let safe = |c: char| if c.is_control() && c != '\n' && c != '\t' { c.escape_default().collect() } else { vec![c] };
+    text.chars().flat_map(safe).collect()
+}
+
+/// Bytes as in `xxd`.
+pub(super) fn hex(bytes: &[u8]) -> String {
     let line = |(index, line): (usize, &[u8])| {
         let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
         let text = line.iter().map(|&byte| if (0x20..0x7F).contains(&byte) { char::from(byte) } else { '.' });

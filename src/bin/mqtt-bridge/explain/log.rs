@@ -88,5 +88,5 @@ fn line(known: &KnownLine) -> String {
         (Some(first), _) => format!(", {first}"),
         _ => String::new(),
     };
-    format!("{} x {}{when}: {}", known.count, quoted(known.text), known.meaning)
+    format!("{} x {}{when}: {}", known.count, quoted(&known.text), known.meaning)
 }

@@ -233,6 +233,16 @@ pub(super) enum Access {
     InUse,
 }
 
+/// How a file is to be read, by what is beside it.
+pub(super) fn access(path: &Path, in_use: bool) -> Access {
+    let wal = std::fs::metadata(beside(path, "-wal")).is_ok_and(|metadata| metadata.len() > 0);
+    match (in_use, wal) {
+        (true, _) => Access::InUse,
+        (false, true) => Access::WithWal,
+        (false, false) => Access::FileAlone,
+    }
+}
+
 /// Reads through SQLite, which must not leave a trace: without a WAL it looks at the file alone; a WAL is indexed in
 /// memory of our own (exclusive locking, and no locks), where a read-only connection would create the shared file.
 pub(super) fn read_only(path: &Path, access: Access) -> rusqlite::Result<Connection> {

@@ -149,7 +149,8 @@ fn cached(mut block: Block<'_>, sheet: &mut Sheet) -> Result<Cache, Wrong> {
     if let Some(folder) = block.text("mounted_file_path")? {
         cache.path = PathBuf::from(&folder.value).join(CACHE);
         sheet.mapped(&folder, format!("cache.path: {}", cache.path.display()));
-        let what = "what waits in NanoMQ's mqtt_client.db in this folder is not taken over";
+        let what = "what waits in NanoMQ's mqtt_client.db in this folder is not taken over by itself: \
+                    `mqtt-bridge cache import` brings it into ours";
         sheet.different(&folder, what);
     }
     if let Some(rows) = block.number("disk_cache_size")? {

@@ -9,6 +9,7 @@ mod hocon;
 mod note;
 mod reasons;
 pub mod relocation;
+pub mod send_path;
 pub mod settings;
 #[cfg(test)]
 mod tests;

@@ -171,7 +171,7 @@ fn image_of(subject: &SubjectPlan) -> Option<&str> {
         SubjectKind::Mosquitto => Some(MOSQUITTO),
         SubjectKind::Nanomq => Some(NANOMQ),
         // Without an image of its own it cannot be run here, which `check` has found.
-        SubjectKind::Command => None,
+        SubjectKind::Command | SubjectKind::NanomqModel => None,
     })
 }
 

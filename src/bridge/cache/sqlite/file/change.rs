@@ -1,5 +1,5 @@
 //! What changes a cache that no bridge uses: import, purge, requeue.
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::BufRead;
 use std::sync::Arc;
 
@@ -8,8 +8,9 @@ use rusqlite::Transaction;
 use super::super::apply::{Changes, apply_all, count};
 use super::super::{Sqlite, time};
 use super::record::{ExportedDelivery, ExportedMessage};
+use super::route::NAMELESS;
 use super::rows::{PAGE, page};
-use super::{Selection, State};
+use super::{Exported, Readable, Selection, State};
 use crate::bridge::cache::{Cache, CacheError};
 use crate::bridge::delivery::{BridgeId, NewDelivery, Outcome, Progress, Seq, Store, Write};
 use crate::bridge::message::{Message, Properties, QoS};
@@ -25,6 +26,8 @@ pub struct Imported {
     pub deliveries: u64,
     /// Deliveries that were in flight and are queued now: the remote may get them a second time.
     pub requeued: u64,
+    /// Deliveries to bridges that no route leads to.
+    pub left_out: u64,
 }
 
 /// Why nothing was imported.
@@ -37,6 +40,8 @@ pub enum ImportError {
     Input(#[from] std::io::Error),
     #[error("line {line}: {what}; nothing was imported")]
     Invalid { line: usize, what: String },
+    #[error("message {seq}: {what}; nothing was imported")]
+    Message { seq: i64, what: String },
 }
 
 impl From<rusqlite::Error> for ImportError {
@@ -53,24 +58,65 @@ impl Sqlite {
     /// # Errors
     /// Where a line is no exported message, or the cache fails.
     pub fn import(&mut self, lines: impl BufRead, fallback: Option<&str>) -> Result<Imported, ImportError> {
-        let (Seq(latest), _) = self.latest()?;
-        let mut imported = Imported::default();
-        let transaction = self.connection.unchecked_transaction()?;
-        let mut into = Import { transaction, next: latest + 1, bridges: HashMap::new(), changes: Changes::new() };
+        let mut into = self.begin_import()?;
         for (index, line) in lines.lines().enumerate() {
             let line = line?;
             if !line.trim().is_empty() {
                 let invalid = |what| ImportError::Invalid { line: index + 1, what };
                 let message = serde_json::from_str(&line).map_err(|error| invalid(error.to_string()))?;
-                into.add(message, fallback, &mut imported).map_err(|error| match error {
-                    Refused::Invalid(what) => invalid(what),
-                    Refused::Sqlite(error) => error.into(),
-                })?;
+                into.add(message, fallback).map_err(|refused| refused.named(invalid))?;
             }
         }
-        into.finish()?;
+        let imported = into.finish()?;
         self.load_usage()?;
         Ok(imported)
+    }
+
+    /// Stores every message of another file that can be read behind what is there, in its order: all of them, in one
+    /// transaction, or none. `routes` says which bridge gets what waits for a bridge there.
+    ///
+    /// # Errors
+    /// Where the other file cannot be read, or the cache fails.
+    pub fn import_from(
+        &mut self,
+        source: &dyn Readable,
+        routes: &BTreeMap<String, String>,
+    ) -> Result<(Imported, Exported), ImportError> {
+        let mut into = self.begin_import()?;
+        let mut added = Ok(());
+        let exported = source.each(&mut |mut message| {
+            let seq = message.seq;
+            let fallback = routes.get(NAMELESS).filter(|_| message.deliveries.is_empty());
+            into.imported.left_out += u64::from(fallback.is_none() && message.deliveries.is_empty());
+            message.deliveries.retain_mut(|delivery| match routes.get(&delivery.bridge) {
+                Some(to) => {
+                    delivery.bridge.clone_from(to);
+                    true
+                }
+                None => {
+                    into.imported.left_out += 1;
+                    false
+                }
+            });
+            if message.deliveries.is_empty() && fallback.is_none() {
+                return true;
+            }
+            added = into
+                .add(message, fallback.map(String::as_str))
+                .map_err(|refused| refused.named(|what| ImportError::Message { seq, what }));
+            added.is_ok()
+        })?;
+        added?;
+        let imported = into.finish()?;
+        self.load_usage()?;
+        Ok((imported, exported))
+    }
+
+    fn begin_import(&mut self) -> Result<Import<'_>, CacheError> {
+        let (Seq(latest), _) = self.latest()?;
+        let transaction = self.connection.unchecked_transaction()?;
+        let (bridges, changes, imported) = (HashMap::new(), Changes::new(), Imported::default());
+        Ok(Import { transaction, next: latest + 1, bridges, changes, imported })
     }
 
     /// Removes what is selected; how many deliveries that were.
@@ -98,9 +144,13 @@ impl Sqlite {
             let rows = page(&self.connection, selection, after, PAGE)?;
             let Some(last) = rows.last() else { return Ok(changed) };
             after = (last.id, last.seq);
-            changed += rows.len() as u64;
-            let writes = rows.iter().map(|row| Write::Progress { bridge: row.id, seq: row.seq, step });
-            self.apply(&writes.collect::<Vec<_>>())?;
+            let rows = rows.iter().filter(|row| selection.holds(row));
+            let writes = rows.map(|row| Write::Progress { bridge: row.id, seq: row.seq, step });
+            let writes: Vec<_> = writes.collect();
+            changed += writes.len() as u64;
+            if !writes.is_empty() {
+                self.apply(&writes)?;
+            }
         }
     }
 }
@@ -108,6 +158,15 @@ impl Sqlite {
 enum Refused {
     Invalid(String),
     Sqlite(rusqlite::Error),
+}
+
+impl Refused {
+    fn named(self, invalid: impl FnOnce(String) -> ImportError) -> ImportError {
+        match self {
+            Self::Invalid(what) => invalid(what),
+            Self::Sqlite(error) => error.into(),
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Refused {
@@ -121,15 +180,11 @@ struct Import<'a> {
     next: i64,
     bridges: HashMap<String, BridgeId>,
     changes: Changes,
+    imported: Imported,
 }
 
 impl Import<'_> {
-    fn add(
-        &mut self,
-        mut line: ExportedMessage,
-        fallback: Option<&str>,
-        imported: &mut Imported,
-    ) -> Result<(), Refused> {
+    fn add(&mut self, mut line: ExportedMessage, fallback: Option<&str>) -> Result<(), Refused> {
         if line.deliveries.is_empty() {
             let bridge = fallback.ok_or_else(|| {
                 let what = "no delivery: where the message goes could not be read; --bridge NAME says where to";
@@ -166,10 +221,10 @@ impl Import<'_> {
                 let reason = delivery.reason.map_or(ReasonCode::UNSPECIFIED_ERROR, ReasonCode);
                 steps.push(Write::Progress { bridge, seq, step: Progress::Quarantined(reason) });
             }
-            imported.requeued += u64::from(delivery.state == State::InFlight);
+            self.imported.requeued += u64::from(delivery.state == State::InFlight);
         }
-        imported.messages += 1;
-        imported.deliveries += deliveries.len() as u64;
+        self.imported.messages += 1;
+        self.imported.deliveries += deliveries.len() as u64;
         let properties = Properties { message_expiry: line.message_expiry, other: line.properties.into() };
         let message = Message {
             topic: line.topic.into(),
@@ -196,9 +251,10 @@ impl Import<'_> {
         Ok(BridgeId(id))
     }
 
-    fn finish(self) -> rusqlite::Result<()> {
+    fn finish(self) -> rusqlite::Result<Imported> {
         count(&self.transaction, &self.changes)?;
-        self.transaction.commit()
+        self.transaction.commit()?;
+        Ok(self.imported)
     }
 }
 

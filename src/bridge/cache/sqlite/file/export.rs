@@ -1,4 +1,5 @@
 //! `cache export`: everything that can be read, one JSON object a line.
+use std::fmt;
 use std::io::Write;
 
 use rusqlite::types::ValueRef;
@@ -6,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::record::{ExportedDelivery, ExportedMessage};
 use super::salvage::{Gap, is_damage, walk};
-use super::{CacheFile, State};
+use super::{CacheFile, Readable, State};
 use crate::bridge::cache::CacheError;
 
 /// What was exported, and what could not be.
@@ -17,13 +18,28 @@ pub struct Exported {
     /// Their deliveries.
     pub deliveries: u64,
     /// Messages of which something besides the sequence could not be read; they are left out.
-    pub unreadable: Vec<i64>,
+    pub unreadable: Vec<Unreadable>,
     /// Sequences of which nothing can be read.
     pub gaps: Vec<Gap>,
     /// Messages written without a delivery, since where they go could not be read.
     pub without_delivery: u64,
     /// Messages written without one of their deliveries, since it could not be read whether there is one.
     pub partly: Vec<i64>,
+}
+
+/// A message that was left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its sequence.
+    pub seq: i64,
+    /// What cannot be read.
+    pub why: String,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} ({})", self.seq, self.why)
+    }
 }
 
 impl Exported {
@@ -43,30 +59,58 @@ pub enum ExportError {
     Output(#[from] std::io::Error),
 }
 
-impl From<rusqlite::Error> for ExportError {
+/// Writes every message that can be read, one JSON object a line.
+///
+/// # Errors
+/// Where the output fails, or the file cannot be read for another reason than that it is damaged.
+pub fn export(file: &dyn Readable, out: &mut impl Write) -> Result<Exported, ExportError> {
+    let mut written = Ok(());
+    let exported = file.each(&mut |message| {
+        written = serde_json::to_writer(&mut *out, &message).map_err(std::io::Error::from);
+        if written.is_ok() {
+            written = out.write_all(b"\n");
+        }
+        written.is_ok()
+    })?;
+    written?;
+    Ok(exported)
+}
+
+/// Why a walk ends early.
+pub(super) enum End {
+    Enough,
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for End {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Cache(error.into())
+        Self::Sqlite(error)
     }
 }
 
 impl CacheFile {
-    /// Writes every message that can be read.
-    ///
-    /// # Errors
-    /// Where the output fails, or the cache cannot be read for another reason than that it is damaged.
-    pub fn export(&self, out: &mut impl Write) -> Result<Exported, ExportError> {
+    pub(super) fn read_each(&self, take: &mut dyn FnMut(ExportedMessage) -> bool) -> Result<Exported, CacheError> {
         let mut exported = Exported::default();
         let seek = "SELECT seq FROM message WHERE seq >= ?1 ORDER BY seq LIMIT 1";
         let mut seek = self.connection.prepare(seek)?;
-        let gaps = walk(
+        let walked = walk(
             |from| seek.query_row([from], |row| row.get(0)).optional(),
-            |seq| self.export_one(seq, out, &mut exported),
-        )?;
-        exported.gaps = gaps;
+            |seq| self.take_one(seq, take, &mut exported),
+        );
+        match walked {
+            Ok(gaps) => exported.gaps = gaps,
+            Err(End::Enough) => {}
+            Err(End::Sqlite(error)) => return Err(error.into()),
+        }
         Ok(exported)
     }
 
-    fn export_one(&self, seq: i64, out: &mut impl Write, exported: &mut Exported) -> Result<(), ExportError> {
+    fn take_one(
+        &self,
+        seq: i64,
+        take: &mut dyn FnMut(ExportedMessage) -> bool,
+        exported: &mut Exported,
+    ) -> Result<(), End> {
         let message = match message(&self.connection, seq) {
             // A bridge that runs may have removed it meanwhile.
             Ok(None) => return Ok(()),
@@ -77,7 +121,7 @@ impl CacheFile {
                 message
             }
             Err(error) if is_damage(&error) => {
-                exported.unreadable.push(seq);
+                exported.unreadable.push(Unreadable { seq, why: error.to_string() });
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
@@ -88,9 +132,7 @@ impl CacheFile {
         exported.messages += 1;
         exported.deliveries += message.deliveries.len() as u64;
         exported.without_delivery += u64::from(message.deliveries.is_empty());
-        serde_json::to_writer(&mut *out, &message).map_err(std::io::Error::from)?;
-        out.write_all(b"\n")?;
-        Ok(())
+        if take(message) { Ok(()) } else { Err(End::Enough) }
     }
 }
 

@@ -9,6 +9,7 @@ use super::record::ExportedMessage;
 use crate::bridge::cache::CacheError;
 use crate::bridge::delivery::{BridgeId, Seq, Time};
 use crate::bridge::message::QoS;
+use crate::bridge::topic;
 use crate::bridge::wire::ReasonCode;
 
 /// Rows that one statement reads.
@@ -46,11 +47,6 @@ impl State {
             Self::Quarantined => "quarantined",
         }
     }
-
-    /// One bit for each `delivery.state` that it stands for.
-    fn mask(self) -> i64 {
-        (0..4).filter(|number| Self::of(*number) == Some(self)).map(|number| 1 << number).sum()
-    }
 }
 
 /// Which deliveries are meant: those for which all that is given holds.
@@ -62,6 +58,24 @@ pub struct Selection {
     pub state: Option<State>,
     /// Of this message.
     pub seq: Option<i64>,
+    /// To a topic at the remote that this Topic Filter matches.
+    pub topic: Option<String>,
+    /// Of a message that arrived at this moment or later.
+    pub since: Option<Time>,
+    /// Of a message that arrived at this moment or earlier.
+    pub until: Option<Time>,
+}
+
+impl Selection {
+    /// Whether a delivery is meant.
+    pub fn holds(&self, row: &Row) -> bool {
+        self.bridge.as_ref().is_none_or(|bridge| *bridge == row.bridge)
+            && self.state.is_none_or(|state| state == row.state)
+            && self.seq.is_none_or(|seq| seq == row.seq.0)
+            && self.topic.as_ref().is_none_or(|filter| topic::matches(filter, &row.topic))
+            && self.since.is_none_or(|since| row.received_at >= since)
+            && self.until.is_none_or(|until| row.received_at <= until)
+    }
 }
 
 /// A delivery without its payload.
@@ -87,7 +101,8 @@ pub struct Row {
     pub reason: Option<ReasonCode>,
 }
 
-/// At most so many rows behind one, by bridge and in order of arrival.
+/// At most so many rows behind one, by bridge and in order of arrival. Of the selection only what costs no scan is looked
+/// at here, so that no statement is a long one.
 pub(super) fn page(
     connection: &Connection,
     selection: &Selection,
@@ -98,48 +113,41 @@ pub(super) fn page(
     let mut statement = connection.prepare_cached(
         "SELECT d.bridge, b.name, d.seq, coalesce(d.topic, m.topic), d.qos, d.bytes, m.received_at, d.state, d.reason \
          FROM delivery d CROSS JOIN bridge b ON b.id = d.bridge CROSS JOIN message m ON m.seq = d.seq \
-         WHERE (d.bridge, d.seq) > (?1, ?2) AND (?3 IS NULL OR b.name = ?3) AND (?4 >> d.state) & 1 \
-         AND (?5 IS NULL OR d.seq = ?5) ORDER BY d.bridge, d.seq LIMIT ?6",
+         WHERE (d.bridge, d.seq) > (?1, ?2) AND (?3 IS NULL OR b.name = ?3) AND (?4 IS NULL OR d.seq = ?4) \
+         ORDER BY d.bridge, d.seq LIMIT ?5",
     )?;
-    let mask = selection.state.map_or(0b1111, State::mask);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows =
-        statement.query_map(params![after.0.0, after.1.0, selection.bridge, mask, selection.seq, limit], |row| {
-            let state: i64 = row.get(7)?;
-            Ok(Row {
-                id: BridgeId(row.get(0)?),
-                bridge: row.get(1)?,
-                seq: Seq(row.get(2)?),
-                topic: row.get(3)?,
-                qos: qos(row, 4)?,
-                bytes: row.get(5)?,
-                received_at: time(row.get(6)?),
-                state: State::of(state).ok_or(rusqlite::Error::IntegralValueOutOfRange(7, state))?,
-                reason: row.get::<_, Option<u8>>(8)?.map(ReasonCode),
-            })
-        })?;
+    let rows = statement.query_map(params![after.0.0, after.1.0, selection.bridge, selection.seq, limit], |row| {
+        let state: i64 = row.get(7)?;
+        Ok(Row {
+            id: BridgeId(row.get(0)?),
+            bridge: row.get(1)?,
+            seq: Seq(row.get(2)?),
+            topic: row.get(3)?,
+            qos: qos(row, 4)?,
+            bytes: row.get(5)?,
+            received_at: time(row.get(6)?),
+            state: State::of(state).ok_or(rusqlite::Error::IntegralValueOutOfRange(7, state))?,
+            reason: row.get::<_, Option<u8>>(8)?.map(ReasonCode),
+        })
+    })?;
     rows.collect()
 }
 
 impl CacheFile {
-    /// Hands over deliveries, by bridge and in order of arrival, until `limit` or until `take` says that it is enough.
-    ///
-    /// # Errors
-    /// Where the file cannot be read.
-    pub fn list(
+    pub(super) fn read_list(
         &self,
         selection: &Selection,
         limit: usize,
-        mut take: impl FnMut(Row) -> bool,
+        take: &mut dyn FnMut(Row) -> bool,
     ) -> Result<(), CacheError> {
         let (mut after, mut left) = ((BridgeId(i64::MIN), Seq(i64::MIN)), limit);
         while left > 0 {
-            let rows =
-                page(&self.connection, selection, after, left.min(PAGE)).map_err(|error| self.classify(error))?;
+            let rows = page(&self.connection, selection, after, PAGE).map_err(|error| self.classify(error))?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = (last.id, last.seq);
-            left = left.saturating_sub(rows.len());
-            for row in rows {
+            for row in rows.into_iter().filter(|row| selection.holds(row)).take(left) {
+                left -= 1;
                 if !take(row) {
                     return Ok(());
                 }
@@ -148,11 +156,7 @@ impl CacheFile {
         Ok(())
     }
 
-    /// One message, with its payload; `None`: it is not there.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    pub fn message(&self, seq: i64) -> Result<Option<ExportedMessage>, CacheError> {
+    pub(super) fn read_message(&self, seq: i64) -> Result<Option<ExportedMessage>, CacheError> {
         let read = || {
             let there = "SELECT 1 FROM message WHERE seq = ?1";
             let found = self.connection.query_row(there, [seq], |_| Ok(())).optional()?;

@@ -1,37 +1,54 @@
 //! `cache stats`: what waits, for whom, for how long, and what it takes on the disk.
 use std::path::Path;
 
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::super::{open::beside, schema::state, time};
-use super::CacheFile;
 use super::export::bridges;
+use super::{CacheFile, tally};
 use crate::bridge::cache::CacheError;
 use crate::bridge::delivery::Time;
 
 /// Of a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stats {
+    /// Whether it is NanoMQ's.
+    pub nanomq: bool,
     /// Whether a bridge runs on it.
     pub in_use: bool,
-    /// Of its schema.
+    /// Of its schema; 0: NanoMQ's, which has none.
     pub version: i64,
-    /// Bytes of the file, without its WAL.
-    pub file_bytes: u64,
-    /// Bytes of its WAL.
-    pub wal_bytes: u64,
-    /// Bytes of pages in the file that hold nothing.
-    pub free_bytes: u64,
+    /// What it takes on the disk.
+    pub sizes: Sizes,
     /// Messages; one that goes to several bridges is kept once.
     pub messages: u64,
     /// Local sessions that are kept.
     pub sessions: u64,
     /// By name.
     pub bridges: Vec<BridgeStats>,
+    /// By bridge, those with the most deliveries first.
+    pub topics: Vec<TopicStats>,
+    /// Rows that could not be read and are not counted above.
+    pub unreadable: u64,
+}
+
+/// Bytes and pages of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes of the file, without its WAL.
+    pub file_bytes: u64,
+    /// Bytes of its WAL.
+    pub wal_bytes: u64,
+    /// Bytes of a page.
+    pub page_size: u64,
+    /// Pages of the database.
+    pub pages: u64,
+    /// Those of them that hold nothing.
+    pub free_pages: u64,
 }
 
 /// Of a bridge.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BridgeStats {
     /// Its name.
     pub name: String,
@@ -47,28 +64,68 @@ pub struct BridgeStats {
     pub oldest: Option<Time>,
 }
 
+/// Of a topic at the remote of a bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicStats {
+    /// The bridge's name.
+    pub bridge: String,
+    /// Topic Name at the remote.
+    pub topic: String,
+    /// Deliveries that wait.
+    pub queued: u64,
+    /// QoS 2 deliveries under a Packet Identifier.
+    pub in_flight: u64,
+    /// Deliveries that the remote refused for good.
+    pub quarantined: u64,
+    /// Bytes of what waits and is in flight.
+    pub bytes: u64,
+    /// When the oldest that waits or is in flight arrived.
+    pub oldest: Option<Time>,
+}
+
+impl BridgeStats {
+    /// Counts a topic's deliveries too.
+    pub(super) fn add(&mut self, topic: &TopicStats) {
+        self.queued += topic.queued;
+        self.in_flight += topic.in_flight;
+        self.quarantined += topic.quarantined;
+        self.bytes += topic.bytes;
+        self.oldest = self.oldest.into_iter().chain(topic.oldest).min();
+    }
+}
+
+/// What a database takes on the disk.
+pub(super) fn sizes(connection: &Connection, path: &Path) -> rusqlite::Result<Sizes> {
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u64>(0));
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    Ok(Sizes {
+        file_bytes: size(path),
+        wal_bytes: size(&beside(path, "-wal")),
+        page_size: number("PRAGMA page_size")?,
+        pages: number("PRAGMA page_count")?,
+        free_pages: number("PRAGMA freelist_count")?,
+    })
+}
+
 impl CacheFile {
-    /// Counts.
-    ///
-    /// # Errors
-    /// Where the file cannot be read.
-    pub fn stats(&self) -> Result<Stats, CacheError> {
+    pub(super) fn read_stats(&self) -> Result<Stats, CacheError> {
+        let (topics, unreadable) = tally::topics(self)?;
         let read = || {
             let number = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, u64>(0));
             let mut named = Vec::new();
             for (id, name) in bridges(&self.connection)? {
                 named.push(self.bridge_stats(id, name)?);
             }
-            let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
             Ok(Stats {
+                nanomq: false,
                 in_use: self.in_use,
                 version: self.connection.query_row("PRAGMA user_version", [], |row| row.get(0))?,
-                file_bytes: size(&self.path),
-                wal_bytes: size(&beside(&self.path, "-wal")),
-                free_bytes: number("PRAGMA freelist_count")? * number("PRAGMA page_size")?,
+                sizes: sizes(&self.connection, &self.path)?,
                 messages: number("SELECT count(*) FROM message")?,
                 sessions: number("SELECT count(*) FROM session")?,
                 bridges: named,
+                topics,
+                unreadable,
             })
         };
         read().map_err(|error| self.classify(error))

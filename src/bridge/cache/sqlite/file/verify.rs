@@ -1,8 +1,11 @@
 //! `cache verify`: whether the file is sound, and what of it can be read if it is not.
-use rusqlite::{OptionalExtension, params};
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::CacheFile;
 use super::export::bridges;
+use super::open::classify;
 use super::salvage::{Gap, is_damage, walk};
 use crate::bridge::cache::CacheError;
 
@@ -54,30 +57,12 @@ pub struct Table {
     pub gaps: Vec<Gap>,
 }
 
-impl CacheFile {
-    /// Checks the whole file, with all that SQLite and the bridge know of it.
-    ///
-    /// # Errors
-    /// Where it cannot be read for another reason than that it is damaged.
-    pub fn verify(&self) -> Result<Report, CacheError> {
-        let mut report = Report::default();
-        let sql = format!("PRAGMA integrity_check({LINES})");
-        self.problems(&sql, &mut report.problems)?;
-        report.problems.retain(|line| line != "ok");
-        for sql in INVARIANTS {
-            self.problems(&format!("{sql} LIMIT {LINES}"), &mut report.problems)?;
-        }
-        report.tables = self.tables().map_err(|error| self.classify(error))?;
-        let complete = |table: &Table| table.unreadable == 0 && table.gaps.is_empty();
-        if report.problems.is_empty() && !report.tables.iter().all(complete) {
-            report.problems.push("not everything can be read".to_owned());
-        }
-        Ok(report)
-    }
-
-    fn problems(&self, sql: &str, problems: &mut Vec<String>) -> Result<(), CacheError> {
+impl Report {
+    /// Adds the lines that a statement returns, but for SQLite's `ok`.
+    pub(super) fn check(&mut self, connection: &Connection, sql: &str, path: &Path) -> Result<(), CacheError> {
+        let problems = &mut self.problems;
         let mut read = || -> rusqlite::Result<()> {
-            let mut statement = self.connection.prepare(sql)?;
+            let mut statement = connection.prepare(sql)?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 problems.push(row.get(0)?);
@@ -91,11 +76,29 @@ impl CacheFile {
                 if !problems.contains(&line) {
                     problems.push(line);
                 }
-                Ok(())
             }
-            Err(error) => Err(self.classify(error)),
-            Ok(()) => Ok(()),
+            Err(error) => return Err(classify(path, error)),
+            Ok(()) => {}
         }
+        problems.retain(|line| line != "ok");
+        Ok(())
+    }
+}
+
+impl CacheFile {
+    /// With all that SQLite and the bridge know of it.
+    pub(super) fn check_all(&self) -> Result<Report, CacheError> {
+        let mut report = Report::default();
+        report.check(&self.connection, &format!("PRAGMA integrity_check({LINES})"), &self.path)?;
+        for sql in INVARIANTS {
+            report.check(&self.connection, &format!("{sql} LIMIT {LINES}"), &self.path)?;
+        }
+        report.tables = self.tables().map_err(|error| self.classify(error))?;
+        let complete = |table: &Table| table.unreadable == 0 && table.gaps.is_empty();
+        if report.problems.is_empty() && !report.tables.iter().all(complete) {
+            report.problems.push("not everything can be read".to_owned());
+        }
+        Ok(report)
     }
 
     fn tables(&self) -> rusqlite::Result<Vec<Table>> {

@@ -154,7 +154,7 @@ fn one_that_is_in_use_by_whatever_name() {
         let error = Sqlite::open(&path, Synchronous::Full).err().expect("it was opened twice");
         assert!(matches!(error, CacheError::Locked { .. }), "{error}");
     }
-    assert!(file::CacheFile::open(&directory.path()).unwrap().is_in_use());
+    assert!(file::open_any(&directory.path()).unwrap().is_in_use());
     cache.apply(&[store(11, BridgeId(1), 10)]).unwrap();
     drop(cache);
     assert_eq!(Sqlite::open(&link, Synchronous::Full).unwrap().messages(), 11);
@@ -170,7 +170,7 @@ fn a_link_is_looked_at_and_set_aside_with_the_wal_of_what_it_means() {
     let copy = directory.killed();
     let elsewhere = Directory::new();
     std::os::unix::fs::symlink(copy.path(), elsewhere.path()).unwrap();
-    assert_eq!(file::CacheFile::open(&elsewhere.path()).unwrap().stats().unwrap().messages, 201);
+    assert_eq!(file::open_any(&elsewhere.path()).unwrap().stats().unwrap().messages, 201);
     let copy = damaged(copy, |bytes| bytes[20 * 4096..][..4096].fill(0xA5));
     let opened = Sqlite::open_or_set_aside(&elsewhere.path(), Synchronous::Full, OnCorruption::SetAside).unwrap();
     let aside = open::beside(&copy.path(), ".corrupted-1");

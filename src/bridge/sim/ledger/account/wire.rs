@@ -12,7 +12,11 @@ impl Account {
             }
             Packet::Pubrel(ack) if self.strict => {
                 // One that is given back keeps its row, as it was, until the PUBCOMP.
-                let released = |(_, released): &(Key, bool)| *released || self.retires;
+                let refused = |key: &Key| {
+                    let closes = |record: &Record| record.closes >= CLOSES_BEFORE_QUARANTINE;
+                    self.records.iter().any(|record| record.keys.contains(key) && closes(record))
+                };
+                let released = |(key, released): &(Key, bool)| *released || self.retires || refused(key);
                 let committed = self.holders.get(&ack.packet_id).is_none_or(released);
                 self.require(committed, || format!("PUBREL {} before its PUBREC is committed", ack.packet_id));
             }
