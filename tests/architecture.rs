@@ -77,6 +77,7 @@ fn the_judging_half_of_the_laboratory_is_pure() {
         "spec",
         "verdict",
         "report/html",
+        "report/compare",
         "findings",
         "log",
         "runner/agenda.rs",

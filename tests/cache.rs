@@ -229,6 +229,25 @@ fn purge_says_first_what_it_would_do_and_requeue_puts_back_in_line() {
 }
 
 #[test]
+fn on_a_terminal_purge_asks() {
+    if !common::has("script", "on_a_terminal_purge_asks") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = closed(&folder);
+    for (answer, said, left) in
+        [("n\n", "nothing was removed", 13), ("\n", "nothing was removed", 13), ("y\n", "3 deliveries removed", 10)]
+    {
+        let purge = format!("{} cache purge {file} --bridge emqx2", env!("CARGO_BIN_EXE_mqtt-bridge"));
+        let output = Command::new("script").args(["-qec", &purge, "/dev/null"]).write_stdin(answer).output().unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(shown.contains("remove 3 deliveries of ") && shown.contains("for good? [y/N]"), "{shown}");
+        assert!(shown.contains(said), "{answer:?}: {shown}");
+        assert_eq!(seqs(&fine(&["list", &file])).len(), left);
+    }
+}
+
+#[test]
 fn a_wrong_file_is_refused_and_not_touched() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

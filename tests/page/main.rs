@@ -1,4 +1,5 @@
 //! `report.html` in a browser: it says what `report.json` says, asks nobody for anything, and everyone can use it.
+#![cfg(feature = "lab")]
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)] // A test may.
 #[path = "../common/mod.rs"]
 mod common;

@@ -3,6 +3,8 @@ mod cache;
 mod check;
 #[cfg(feature = "lab")]
 mod clean;
+#[cfg(feature = "lab")]
+mod compare;
 mod exit;
 #[cfg(feature = "lab")]
 mod explain;
@@ -44,6 +46,8 @@ enum Command {
     #[cfg(feature = "lab")]
     Explain(explain::Arguments),
     #[cfg(feature = "lab")]
+    Compare(compare::Arguments),
+    #[cfg(feature = "lab")]
     Scenarios(scenarios::Arguments),
     #[cfg(feature = "lab")]
     Clean(clean::Arguments),
@@ -66,6 +70,8 @@ fn main() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Explain(arguments) => explain::run(&arguments),
+        #[cfg(feature = "lab")]
+        Command::Compare(arguments) => compare::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Scenarios(_) => scenarios::run(),
         #[cfg(feature = "lab")]

@@ -44,6 +44,7 @@ pub struct Decoder {
     maximum: usize,
     version: Option<Version>,
     server: bool,
+    stored: bool,
 }
 
 impl Decoder {
@@ -57,9 +58,16 @@ impl Decoder {
         Self::new(Some(version), maximum_packet_size, false)
     }
 
+    /// For what another client was about to send and has stored instead: a Topic Alias beside a Topic Name belongs to a
+    /// connection that is gone, and is left out.
+    pub fn stored(version: Version, maximum_packet_size: u32) -> Self {
+        Self { stored: true, ..Self::new(Some(version), maximum_packet_size, false) }
+    }
+
     fn new(version: Option<Version>, maximum: u32, server: bool) -> Self {
         let builder = PacketBuilder::with_maximum_packet_size(maximum);
-        Self { builder, partial: false, plain: Plain::default(), maximum: maximum as usize, version, server }
+        let (plain, maximum) = (Plain::default(), maximum as usize);
+        Self { builder, partial: false, plain, maximum, version, server, stored: false }
     }
 
     /// The protocol version; `None` before the CONNECT of a client has arrived.
@@ -118,7 +126,7 @@ impl Decoder {
         }
         match version {
             Version::V4 => parse_v4(kind, &raw),
-            Version::V5 => parse_v5(kind, &raw),
+            Version::V5 => parse_v5(kind, &raw, self.stored),
         }
     }
 }
@@ -207,7 +215,7 @@ fn parse_v4(kind: u8, raw: &RawPacket) -> Result<Packet, WireError> {
             let packet =
                 v3_1_1::Publish::parse(raw.flags(), shared(raw)).map_err(|error| violation(error, "Publish"))?.0;
             let payload = Bytes::copy_from_slice(packet.payload().as_slice());
-            publish(packet.topic_name(), raw.flags(), packet.packet_id(), payload, &[])?
+            publish(packet.topic_name(), raw.flags(), packet.packet_id(), payload, [].iter())?
         }
         4 => Packet::Puback(ack(parse!(raw, v3_1_1::Puback).packet_id())?),
         5 => Packet::Pubrec(ack(parse!(raw, v3_1_1::Pubrec).packet_id())?),
@@ -253,7 +261,7 @@ fn parse_v4(kind: u8, raw: &RawPacket) -> Result<Packet, WireError> {
     })
 }
 
-fn parse_v5(kind: u8, raw: &RawPacket) -> Result<Packet, WireError> {
+fn parse_v5(kind: u8, raw: &RawPacket, stored: bool) -> Result<Packet, WireError> {
     /// Acknowledgements have the same shape; an absent Reason Code means success.
     macro_rules! ack_v5 {
         ($type:ident) => {{
@@ -272,7 +280,9 @@ fn parse_v5(kind: u8, raw: &RawPacket) -> Result<Packet, WireError> {
                 return Err(WireError::new(ReasonCode::MALFORMED_PACKET, "PUBLISH without Property Length"));
             }
             let payload = Bytes::copy_from_slice(packet.payload().as_slice());
-            publish(packet.topic_name(), raw.flags(), packet.packet_id(), payload, packet.props())?
+            let is_kept = |property: &&Property| !(stored && matches!(property, Property::TopicAlias(_)));
+            let properties = packet.props().iter().filter(is_kept);
+            publish(packet.topic_name(), raw.flags(), packet.packet_id(), payload, properties)?
         }
         4 => Packet::Puback(ack_v5!(Puback)),
         5 => Packet::Pubrec(ack_v5!(Pubrec)),
@@ -356,12 +366,12 @@ fn shared(raw: &RawPacket) -> Arc<[u8]> {
     }
 }
 
-fn publish(
+fn publish<'a>(
     topic: &str,
     flags: u8,
     packet_id: Option<u16>,
     payload: Bytes,
-    properties: &[Property],
+    properties: impl Iterator<Item = &'a Property>,
 ) -> Result<Packet, WireError> {
     let qos = QoS::try_from((flags >> 1) & 3).map_err(|what| WireError::new(ReasonCode::MALFORMED_PACKET, what))?;
     let (dup, retain) = (flags & 0b1000 != 0, flags & 1 != 0);

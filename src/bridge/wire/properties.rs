@@ -21,7 +21,7 @@ pub fn named_properties(mut bytes: &[u8]) -> Option<Vec<NamedProperty>> {
         bytes = bytes.get(length..)?;
         let (name, key, value) = match property {
             Property::PayloadFormatIndicator(value) => {
-                let value = if value.val() as u8 == 1 { "1 (UTF-8)" } else { "0 (bytes)" };
+                let value = if value.val() == 1 { "1 (UTF-8)" } else { "0 (bytes)" };
                 ("Payload Format Indicator", None, value.to_owned())
             }
             Property::MessageExpiryInterval(value) => ("Message Expiry Interval", None, value.val().to_string()),

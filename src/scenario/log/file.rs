@@ -59,7 +59,7 @@ pub struct KnownLine {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// It could not be read to its end.
-    #[error("cannot be read: {0}")]
+    #[error("cannot be read")]
     Unreadable(#[from] std::io::Error),
     /// Nobody's that is known here.
     #[error(

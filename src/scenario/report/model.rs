@@ -32,7 +32,7 @@ pub struct Report {
 }
 
 /// Three values, for a check that could not run is no pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Everything expected was shown.
@@ -40,11 +40,12 @@ pub enum Verdict {
     /// Something expected was refuted.
     Fail,
     /// Neither: something could not be tried, or casts doubt on what was seen.
+    #[default]
     Inconclusive,
 }
 
 /// What a run has shown of one subject.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SubjectReport {
     /// Its name in the plan.
     pub name: String,

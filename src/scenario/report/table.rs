@@ -29,10 +29,11 @@ pub fn render(report: &Report, width: usize, colour: bool) -> String {
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
+/// How wide, and whether with colours.
 #[derive(Clone, Copy)]
-struct Paint {
-    width: usize,
-    colour: bool,
+pub(super) struct Paint {
+    pub(super) width: usize,
+    pub(super) colour: bool,
 }
 
 impl Paint {
@@ -57,9 +58,10 @@ impl Paint {
     }
 
     fn subject(self, subject: &SubjectReport) -> Vec<String> {
-        let rule =
-            "─".repeat(self.width.saturating_sub(subject.name.chars().count() + subject.version.chars().count() + 2));
-        let mut lines = vec![format!("{} {} {rule}", self.bold(&subject.name), subject.version)];
+        // Most versions begin with the name.
+        let version = subject.version.strip_prefix(&subject.name).map_or(&*subject.version, str::trim_start);
+        let rule = "─".repeat(self.width.saturating_sub(subject.name.chars().count() + version.chars().count() + 2));
+        let mut lines = vec![format!("{} {version} {rule}", self.bold(&subject.name))];
         for unexpressed in &subject.unexpressed {
             lines.extend(wrap(&format!("not said to it: {unexpressed}"), self.width, INDENT));
         }
@@ -142,7 +144,7 @@ impl Paint {
         lines
     }
 
-    fn table(self) -> Table {
+    pub(super) fn table(self) -> Table {
         let mut table = Table::new();
         table.load_preset("     ─             ").set_content_arrangement(ContentArrangement::Dynamic);
         table.set_width(u16::try_from(self.width).unwrap_or(u16::MAX));
@@ -157,10 +159,10 @@ impl Paint {
     fn bold(self, text: &str) -> String {
         self.ansi("1", text)
     }
-    fn red(self, text: &str) -> String {
+    pub(super) fn red(self, text: &str) -> String {
         self.ansi("1;31", text)
     }
-    fn green(self, text: &str) -> String {
+    pub(super) fn green(self, text: &str) -> String {
         self.ansi("1;32", text)
     }
     fn magenta(self, text: &str) -> String {
@@ -173,7 +175,7 @@ impl Paint {
 }
 
 /// The lines of a table that begins in the first column.
-fn unpadded(table: &mut Table) -> Vec<String> {
+pub(super) fn unpadded(table: &mut Table) -> Vec<String> {
     if let Some(first) = table.column_mut(0) {
         first.set_padding((0, 1));
     }
@@ -193,7 +195,7 @@ pub(super) fn lost_range(range: &LostRange) -> String {
     }
 }
 
-fn recovery(subject: &SubjectReport) -> Option<String> {
+pub(super) fn recovery(subject: &SubjectReport) -> Option<String> {
     let recovery = subject.recovery_ms;
     let first = duration(recovery.first_delivery?);
     Some(match recovery.drained {
@@ -221,7 +223,7 @@ pub(super) fn duration(millis: f64) -> String {
 }
 
 /// Breaks at spaces, but not within `QoS 2`; what follows the first line is indented. Leading spaces are kept.
-fn wrap(text: &str, width: usize, indent: &str) -> Vec<String> {
+pub(super) fn wrap(text: &str, width: usize, indent: &str) -> Vec<String> {
     let text = text.replace("QoS ", "QoS\u{a0}");
     let mut lines: Vec<String> = Vec::new();
     let mut line = text[..text.len() - text.trim_start().len()].to_owned();

@@ -219,11 +219,13 @@ pub(crate) fn settings(plan: &Plan, subject: &SubjectPlan) -> Result<BTreeMap<St
     let settings: fn(&Path, &str) -> BTreeMap<String, String> = match subject.kind {
         SubjectKind::Nanomq => nanomq::settings,
         SubjectKind::Mosquitto => mosquitto::settings,
-        SubjectKind::MqttBridge | SubjectKind::Command | SubjectKind::NanomqModel => return Ok(BTreeMap::new()),
+        SubjectKind::NanomqModel => {
+            let own = own_configuration(plan, subject)?;
+            return Ok(own.map(|(file, text)| nanomq::settings(&file, &text)).unwrap_or_default());
+        }
+        SubjectKind::MqttBridge | SubjectKind::Command => return Ok(BTreeMap::new()),
     };
-    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    let sites = Sites { listen: nowhere, remote: (String::new(), 0), metrics: nowhere, folder: Path::new("") };
-    let files = configure(plan, subject, &sites)?.files;
+    let files = configure(plan, subject, &Sites::nowhere())?.files;
     Ok(files.first().map(|(name, text)| settings(Path::new(name), text)).unwrap_or_default())
 }
 

@@ -6,7 +6,8 @@ use mqtt_bridge::bridge::cache::sqlite::Sqlite;
 use mqtt_bridge::bridge::cache::sqlite::file::{CacheFile, Selection, State, open_any};
 use mqtt_bridge::bridge::cache::{Cache, CacheError};
 use mqtt_bridge::bridge::config::Synchronous;
-use mqtt_bridge::bridge::units::format_size;
+
+use super::print::size;
 
 pub(super) fn purge(path: &Path, selection: &Selection, yes: bool) -> anyhow::Result<u8> {
     let Selection { bridge, state, seq, topic, since, until } = selection;
@@ -21,7 +22,7 @@ pub(super) fn purge(path: &Path, selection: &Selection, yes: bool) -> anyhow::Re
             (found, bytes) = (found + 1, bytes + row.bytes);
             true
         })?;
-        let would = format!("{found} deliveries of {}", format_size(bytes));
+        let would = format!("{found} deliveries of {}", size(bytes));
         if found == 0 || !stdin().is_terminal() {
             println!("{would} would be removed; --yes removes them");
             return Ok(0);

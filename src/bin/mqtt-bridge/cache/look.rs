@@ -8,10 +8,9 @@ use mqtt_bridge::bridge::cache::sqlite::file::{
     ExportError, Exported, Row, Selection, Sizes, Stats, Table, export as write_export, open_any,
 };
 use mqtt_bridge::bridge::delivery::Time;
-use mqtt_bridge::bridge::units::format_size;
 use serde_json::json;
 
-use super::print::{age, columns, plain};
+use super::print::{age, columns, plain, size};
 use super::{DAMAGED, Format};
 
 /// Rows that share the widths of their columns.
@@ -45,7 +44,7 @@ pub(super) fn stats(path: &Path, format: Format, most: usize) -> anyhow::Result<
         writeln!(out, "and {} more topics; --topics 0 shows all", stats.topics.len() - most)?;
     }
     let Sizes { file_bytes, wal_bytes, page_size, pages, free_pages } = stats.sizes;
-    let (free, page) = (format_size(free_pages * page_size), format_size(page_size));
+    let (free, page) = (size(free_pages * page_size), size(page_size));
     let whose = match (stats.nanomq, stats.in_use) {
         (false, false) => "not in use",
         (false, true) => "a bridge runs on it",
@@ -53,7 +52,7 @@ pub(super) fn stats(path: &Path, format: Format, most: usize) -> anyhow::Result<
         (true, true) => "NanoMQ's, which runs on it",
     };
     writeln!(out, "\n{} messages, {} local sessions; {whose}", stats.messages, stats.sessions)?;
-    let (file, wal) = (format_size(file_bytes), format_size(wal_bytes));
+    let (file, wal) = (size(file_bytes), size(wal_bytes));
     writeln!(out, "{file} in the file ({pages} pages of {page}, {free_pages} of them free: {free}), {wal} in its WAL")?;
     if stats.unreadable > 0 {
         writeln!(out, "{} rows cannot be read and are not counted; `cache verify` names them", stats.unreadable)?;
@@ -82,7 +81,7 @@ fn stats_json(stats: &Stats) -> serde_json::Value {
 
 fn counted(mut row: Vec<String>, numbers: [u64; 3], bytes: u64, oldest: Option<Time>) -> Vec<String> {
     row.extend(numbers.map(|number| number.to_string()));
-    row.extend([format_size(bytes), oldest.map_or_else(|| "-".to_owned(), age)]);
+    row.extend([size(bytes), oldest.map_or_else(|| "-".to_owned(), age)]);
     row
 }
 

@@ -31,6 +31,17 @@ pub(super) fn age(received_at: Time) -> String {
     }
 }
 
+/// A size as a person compares it: exact while it is small, then with one digit behind the point.
+pub(super) fn size(bytes: u64) -> String {
+    for (unit, name) in [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+        if bytes >= 10 * unit || (bytes >= unit && bytes.is_multiple_of(unit)) {
+            let tenths = format!("{:.1}", bytes as f64 / unit as f64);
+            return format!("{} {name}", tenths.trim_end_matches(".0"));
+        }
+    }
+    format!("{bytes} B")
+}
+
 /// Text on one line, without what a terminal would obey.
 pub(super) fn plain(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()

@@ -27,7 +27,7 @@ pub(super) fn run(log: &Path, config: Option<&Path>, format: Format) -> anyhow::
             value["findings"] = print::with_mechanism(&explained.findings).into();
             println!("{value:#}");
         }
-        _ => page(&explained, format).print(),
+        _ => page(&explained, format).print()?,
     }
     Ok(0)
 }

@@ -41,8 +41,7 @@ pub(super) fn message(data: &[u8], proto_ver: i64) -> Result<Message, RowError> 
     }
     let packet = [header, body].concat();
     let mut left = packet.as_slice();
-    // To a broker: what NanoMQ sends is what a client sends.
-    let decoded = Decoder::client(version, MAXIMUM).decode(&mut left);
+    let decoded = Decoder::stored(version, MAXIMUM).decode(&mut left);
     match decoded.map_err(|error| RowError::Malformed(error.to_string()))? {
         Some(_) if !left.is_empty() => Err(RowError::Length { found: packet.len() }),
         None => Err(RowError::Length { found: packet.len() }),
@@ -102,6 +101,12 @@ mod tests {
                 }
             }
         }
+        // A Topic Alias of a connection that is gone, beside a Content Type.
+        let mut wanted = Message::new("a/b", "x", QoS::AtLeastOnce);
+        wanted.properties.other = (&b"\x23\x00\x05\x03\x00\x01t"[..]).into();
+        let aliased = row(wanted.clone(), Version::V5, 1);
+        wanted.properties.other = (&b"\x03\x00\x01t"[..]).into();
+        assert_eq!(message(&aliased, 5), Ok(wanted));
         // Of NanoMQ on 32 bits.
         let short = row(Message::new("t", "x", QoS::AtLeastOnce), Version::V5, 1);
         assert!(message(&short[..short.len() - 4], 5).is_ok());
