@@ -166,6 +166,11 @@ pub enum Event {
         /// Name (with labels) and value.
         values: BTreeMap<String, f64>,
     },
+    /// The subject's own settings that decide what an outage costs, by its own keys; no secret among them.
+    Settings {
+        /// Key and value as they stand in its configuration.
+        values: BTreeMap<String, String>,
+    },
     /// What a container of the subject or of the remote uses, about once a second while it runs (`docker` only).
     Usage {
         /// Which.

@@ -18,7 +18,7 @@ def compact(scenario, records, out):
             elif row[event] is None:
                 row[event] = record["t"]
             continue
-        key = (record["t"] // 1000000, event, re.sub(r"\d+", "0", record.get("line", str(len(others)))))
+        key = (record["t"] // 1000000, event, re.sub(r"(?<!step )\d+", "0", record.get("line", str(len(others)))))
         if event == "log" and last == key:
             others[-1][0] += 1
         else:

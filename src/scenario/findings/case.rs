@@ -104,7 +104,10 @@ impl<'a> Case<'a> {
         if before.is_some_and(|(_, up)| !up) {
             return Noticed::Unknown;
         }
+        let ended = super::memory_part_lost::ends(self).into_iter().map(|(at, _)| at).find(|at| *at > fault.start);
         match changes.iter().find(|(at, up)| *at > fault.start && *at <= fault.end && !up) {
+            // A new process has no link to begin with.
+            Some((at, _)) if ended.is_some_and(|ended| ended <= *at) => Noticed::Unknown,
             Some((at, _)) => Noticed::At(*at),
             None if changes.iter().any(|(_, up)| *up) => Noticed::Never,
             None => Noticed::Unknown,

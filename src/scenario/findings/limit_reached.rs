@@ -37,6 +37,8 @@ fn find(case: &Case<'_>) -> Option<Said> {
         let answered: Vec<_> = case.messages().filter(|message| message.row.refused()).collect();
         evidence.push(format!("{refused} were refused, and their publishers told, {}", sent_span(&answered)));
     }
+    // What was refused alone says nothing of what is lost.
+    let lost = if dropped == 0 && queue_full.is_none() { Vec::new() } else { lost };
     if !lost.is_empty() {
         evidence.push(format!("lost: {} ({}), published {}", lost.len(), ranges(&lost), sent_span(&lost)));
     }
@@ -55,7 +57,7 @@ fn find(case: &Case<'_>) -> Option<Said> {
     }
     let title = match (lost.len(), refused) {
         (0, 0) => "A queue's limit was reached; nothing that was acknowledged is lost".to_owned(),
-        (0, refused) => format!("The limit was reached: {} refused, none lost", messages(refused as usize)),
+        (0, refused) => format!("{} refused at the door: promised to nobody", messages(refused as usize)),
         (lost, _) => format!("The queue's limit was reached: {} dropped that had been acknowledged", messages(lost)),
     };
     Some(Said {

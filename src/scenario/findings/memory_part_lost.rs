@@ -15,15 +15,20 @@ pub(super) const RULE: Rule = Rule {
     find,
 };
 
-fn find(case: &Case<'_>) -> Option<Said> {
+/// What each end of the process took with it: when, how, and the messages.
+pub(super) fn taken<'a>(case: &Case<'a>) -> Vec<(Duration, String, Vec<Message<'a>>)> {
     let lost = case.lost();
-    let ends = ends(case);
+    let of = |(at, how): (Duration, String)| {
+        let before: Vec<_> = lost.iter().filter(|message| message.sent <= at).copied().collect();
+        Some((at, how, tail(case, &before, at)?))
+    };
+    ends(case).into_iter().filter_map(of).collect()
+}
+
+fn find(case: &Case<'_>) -> Option<Said> {
     let mut evidence = Vec::new();
     let mut all: Vec<Message<'_>> = Vec::new();
-    for (at, how) in ends {
-        let before: Vec<_> = lost.iter().filter(|message| message.sent <= at).copied().collect();
-        // The newest before the end: of what was sent since the first of them, next to nothing survived.
-        let Some(tail) = tail(case, &before, at) else { continue };
+    for (at, how, tail) in taken(case) {
         evidence.push(format!(
             "{how} at {}: the newest {} before it never arrived: {}, published {}",
             seconds(at),
@@ -45,6 +50,8 @@ fn find(case: &Case<'_>) -> Option<Said> {
     if all.is_empty() {
         return None;
     }
+    let own = ["autosave_interval", "autosave_on_changes"];
+    evidence.extend(own.into_iter().filter_map(|key| Some(format!("{key} = {}", case.setting(key)?))));
     Some(Said {
         title: format!("{} stood in memory alone when the process ended", messages(all.len())),
         evidence,
@@ -57,7 +64,7 @@ fn find(case: &Case<'_>) -> Option<Said> {
 }
 
 /// When the subject's process ended, wanted by the scenario or not.
-fn ends(case: &Case<'_>) -> Vec<(Duration, String)> {
+pub(super) fn ends(case: &Case<'_>) -> Vec<(Duration, String)> {
     let ours = |kind| matches!(kind, FaultKind::Kill | FaultKind::Stop | FaultKind::Restart);
     let faults = case.facts().faults.iter().map(|done| &done.fault);
     let wanted = faults.filter(|fault| fault.on == Side::Bridge && ours(fault.kind));
@@ -66,6 +73,7 @@ fn ends(case: &Case<'_>) -> Vec<(Duration, String)> {
     wanted.chain(itself.map(|ended| (ended.at, format!("the process ended ({})", ended.status)))).collect()
 }
 
+/// The newest before the end, as far back as nothing at all survived.
 fn tail<'a>(case: &Case<'a>, lost: &[Message<'a>], at: Duration) -> Option<Vec<Message<'a>>> {
     // What was under way at that moment may have come through.
     let last = lost.iter().map(|message| message.sent).max().filter(|last| at - *last < Duration::from_secs(2))?;

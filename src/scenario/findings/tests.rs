@@ -26,7 +26,7 @@ const RECORDED: &[(&str, &[&str])] = &[
     ("mosquitto-short-cut", &["slow-detection"]),
     ("mosquitto-silent-cut", &["slow-detection", "slow-reconnect"]),
     ("mosquitto-keepalive-60", &["slow-detection"]),
-    ("mosquitto-killed-offline", &["memory-part-lost", "slow-detection"]),
+    ("mosquitto-killed-offline", &["memory-part-lost"]),
     ("ours-cut", &[]),
     ("ours-behind-schedule", &["laboratory-doubt"]),
     ("ours-small-cache", &["limit-reached"]),
@@ -82,5 +82,5 @@ fn without_counters_and_without_a_log_what_the_ledger_shows_is_still_found() {
     assert!(rules(&report.findings).contains(&"row-deleted-before-sent"), "{:?}", rules(&report.findings));
     history.retain(|record| !matches!(record.event, Event::Log { .. }));
     let report = verdict::judge(&plan, &story::ledger(&plan, &history));
-    assert_eq!(rules(&report.findings), ["row-deleted-before-sent"]);
+    assert_eq!(rules(&report.findings), ["row-deleted-before-sent", "drain-paced-by-tick"]);
 }

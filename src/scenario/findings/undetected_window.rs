@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::case::{Case, Message, Noticed};
 use super::words::{messages, ranges, seconds};
-use super::{Rule, Said};
+use super::{Rule, Said, memory_part_lost};
 use crate::scenario::log::Known;
 
 pub(super) const RULE: Rule = Rule {
@@ -29,7 +29,12 @@ fn find(case: &Case<'_>) -> Option<Said> {
     if case.log().seen(Known::QueueFull).is_some() {
         return None;
     }
-    let lost = case.lost();
+    // Nor is it the window's fault what the end of the process took with it.
+    let taken = memory_part_lost::taken(case);
+    let taken = |message: &Message<'_>| {
+        taken.iter().any(|(_, _, all)| all.iter().any(|other| (other.load, other.seq) == (message.load, message.seq)))
+    };
+    let lost: Vec<Message<'_>> = case.lost().into_iter().filter(|message| !taken(message)).collect();
     let mut evidence = Vec::new();
     let mut all: Vec<Message<'_>> = Vec::new();
     for fault in case.silent() {

@@ -141,6 +141,7 @@ impl Ledger {
                 self.facts.receivers_gone.push(Gone { at, side: *side, why: why.clone() });
             }
             Event::Counters { values } => self.counters(at, values),
+            Event::Settings { values } => self.facts.log.configured(values),
             Event::Usage { role, memory_bytes, .. } => self.series.used(at, *role, *memory_bytes),
             Event::Log { role: Role::Subject, line } => {
                 self.facts.log.fold(at, line);

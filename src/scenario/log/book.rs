@@ -77,9 +77,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// How the line is recognised, as text to look for.
-    pub fn text(&self) -> &'static str {
-        self.words[0]
+    /// How the line is recognised: text to look for.
+    pub fn text(&self) -> String {
+        self.words.join(" ... ")
     }
 
     fn fits(&self, line: &str) -> bool {

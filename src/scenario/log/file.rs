@@ -42,7 +42,7 @@ pub struct Explained {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct KnownLine {
     /// How it is recognised.
-    pub text: &'static str,
+    pub text: String,
     /// How often it stands there.
     pub count: u64,
     /// The date of the first one; `None` where it has none.
@@ -59,7 +59,7 @@ pub struct KnownLine {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// It could not be read to its end.
-    #[error("cannot be read: {0}")]
+    #[error("cannot be read")]
     Unreadable(#[from] std::io::Error),
     /// Nobody's that is known here.
     #[error(

@@ -86,6 +86,11 @@ impl Tally {
         }
     }
 
+    /// Settings from its configuration, which says more than the log.
+    pub fn configured(&mut self, values: &BTreeMap<String, String>) {
+        self.settings.extend(values.clone());
+    }
+
     /// How often a line was seen; `None`: never.
     pub fn seen(&self, known: Known) -> Option<Seen> {
         self.seen.get(&known).copied()

@@ -188,6 +188,10 @@ impl Simulated {
         let recording = Recording::start(&place.join("history.jsonl"), Ledger::new(plan))?;
         let recorder = recording.recorder();
         recorder.take_in(Record::at(Default::default(), virtual_time::run(plan, name, modelled)));
+        let values = subject::settings(plan, subject)?;
+        if !values.is_empty() {
+            recorder.take_in(Record::at(Default::default(), Event::Settings { values }));
+        }
         virtual_time::tell(plan, modelled, &self.outages, plan.seed, &mut |record| recorder.take_in(record.clone()));
         Ok(Some(SubjectRun { name: name.clone(), ledger: recording.finish()? }))
     }
@@ -290,6 +294,10 @@ impl Run<'_> {
             because: self.because.clone(),
             artifacts: world.artifacts(),
         });
+        let values = subject::settings(plan, subject)?;
+        if !values.is_empty() {
+            recorder.record(Event::Settings { values });
+        }
         let told =
             story::Story::new(plan, run, folder, &recorder, &examiner, &progress).tell(&mut world, interrupted).await;
         // Also of a story that broke off, the history is whole on disk.

@@ -211,6 +211,24 @@ fn rounded(key: &str, duration: Duration) -> Option<String> {
     (!whole).then(|| format!("{key}: it waits whole seconds, at least 1, so this is rounded up"))
 }
 
+/// A subject's own settings that decide what an outage costs, by its own keys; no secret among them.
+///
+/// # Errors
+/// As [`configure`].
+pub(crate) fn settings(plan: &Plan, subject: &SubjectPlan) -> Result<BTreeMap<String, String>, SubjectError> {
+    let settings: fn(&Path, &str) -> BTreeMap<String, String> = match subject.kind {
+        SubjectKind::Nanomq => nanomq::settings,
+        SubjectKind::Mosquitto => mosquitto::settings,
+        SubjectKind::NanomqModel => {
+            let own = own_configuration(plan, subject)?;
+            return Ok(own.map(|(file, text)| nanomq::settings(&file, &text)).unwrap_or_default());
+        }
+        SubjectKind::MqttBridge | SubjectKind::Command => return Ok(BTreeMap::new()),
+    };
+    let files = configure(plan, subject, &Sites::nowhere())?.files;
+    Ok(files.first().map(|(name, text)| settings(Path::new(name), text)).unwrap_or_default())
+}
+
 /// The file that the scenario gives, if it gives one, with its text.
 fn own_configuration(plan: &Plan, subject: &SubjectPlan) -> Result<Option<(PathBuf, String)>, SubjectError> {
     let Some(config) = &subject.config else { return Ok(None) };

@@ -1,5 +1,7 @@
 //! mosquitto's own bridge.
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Configuration, Program, Sites, SubjectError, own_configuration, rounded, topics};
@@ -52,6 +54,23 @@ fn relocated(text: &str, sites: &Sites<'_>) -> String {
         _ => format!("{line}\n"),
     };
     text.lines().map(line).collect()
+}
+
+/// What a configuration says that decides what an outage costs.
+pub(super) fn settings(_: &Path, text: &str) -> BTreeMap<String, String> {
+    let keys = [
+        "keepalive_interval",
+        "restart_timeout",
+        "max_queued_messages",
+        "max_queued_bytes",
+        "max_inflight_messages",
+        "autosave_interval",
+        "autosave_on_changes",
+        "cleansession",
+    ];
+    let entries = text.lines().filter_map(|line| line.trim().split_once(char::is_whitespace));
+    let wanted = entries.filter(|(key, _)| keys.contains(key));
+    wanted.map(|(key, value)| (key.to_owned(), value.trim().to_owned())).collect()
 }
 
 /// Where a configuration listens first.

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use super::{Configuration, Program, Sites, SubjectError, own_configuration, rounded, topics};
 use crate::bridge::config::nanomq::relocation::{self, Found, Relocation};
+use crate::bridge::config::nanomq::settings;
 use crate::scenario::plan::{BridgeSettings, Plan, SubjectPlan, Via, WhenFull};
 
 const FILE: &str = "nanomq.conf";
@@ -58,6 +59,11 @@ pub(super) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -
         unexpressed,
         ..Configuration::new(Program::of(subject, "nanomq"), arguments, vec![(FILE.to_owned(), text)])
     })
+}
+
+/// What its configuration says that matters; it was read before, by [`configure`].
+pub(super) fn settings(file: &Path, text: &str) -> std::collections::BTreeMap<String, String> {
+    settings::settings(file, text).ok().flatten().unwrap_or_default()
 }
 
 fn path(folder: &Path, file: &str) -> String {

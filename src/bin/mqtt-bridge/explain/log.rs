@@ -27,7 +27,7 @@ pub(super) fn run(log: &Path, config: Option<&Path>, format: Format) -> anyhow::
             value["findings"] = print::with_mechanism(&explained.findings).into();
             println!("{value:#}");
         }
-        _ => page(&explained, format).print(),
+        _ => page(&explained, format).print()?,
     }
     Ok(0)
 }
@@ -88,5 +88,5 @@ fn line(known: &KnownLine) -> String {
         (Some(first), _) => format!(", {first}"),
         _ => String::new(),
     };
-    format!("{} x {}{when}: {}", known.count, quoted(known.text), known.meaning)
+    format!("{} x {}{when}: {}", known.count, quoted(&known.text), known.meaning)
 }

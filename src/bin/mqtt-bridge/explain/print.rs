@@ -1,5 +1,5 @@
 //! Findings as text or as Markdown.
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use mqtt_bridge::scenario::findings;
 use mqtt_bridge::scenario::report::model::Finding;
@@ -59,8 +59,13 @@ impl Page {
         }
     }
 
-    pub(super) fn print(&self) {
-        self.lines.iter().for_each(|line| println!("{}", line.trim_end()));
+    /// Writes it to stdout; a reader that has seen enough (`head`) is no error.
+    pub(super) fn print(&self) -> std::io::Result<()> {
+        let text: String = self.lines.iter().map(|line| format!("{}\n", line.trim_end())).collect();
+        match std::io::stdout().write_all(text.as_bytes()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => written,
+        }
     }
 
     /// Breaks at spaces; what follows the first line is indented. Markdown breaks by itself, but needs its lists apart.

@@ -30,6 +30,6 @@ pub(super) fn run(folder: &Path, format: Format) -> anyhow::Result<u8> {
             false => page.findings(&subject.findings),
         }
     }
-    page.print();
+    page.print()?;
     Ok(0)
 }

@@ -33,7 +33,7 @@ fn queue_full(past: &Past) -> Option<Finding> {
 fn killed(past: &Past) -> Option<Finding> {
     let first = past.ended_offline.first()?;
     let mut evidence = vec![format!(
-        "mosquitto was started again without having said `terminating`, while its bridge had no link: {} time(s), first at {}",
+        "mosquitto was started again without having said `terminating`: {} time(s), first at {}",
         past.ended_offline.len(),
         moment::words(*first)
     )];
@@ -45,7 +45,7 @@ fn killed(past: &Past) -> Option<Finding> {
     }
     Some(finding(
         "memory-part-lost",
-        "What was queued since the last save is lost",
+        "mosquitto was killed: what was queued since its last save is lost",
         evidence,
         "persistence true, with autosave_interval 1 and autosave_on_changes true",
         "mosquitto#2666, mosquitto#1855, mosquitto#3394",

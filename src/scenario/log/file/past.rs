@@ -91,7 +91,9 @@ impl Past {
     }
 
     fn ended(&mut self, known: Known) {
-        let offline = self.outages.last().is_some_and(|outage| outage.to.is_none());
+        // mosquitto does not say whether its bridge is connected, and has no other queue than the one in memory.
+        let offline = self.outages.last().is_some_and(|outage| outage.to.is_none())
+            || self.tally.program() == Some(Program::Mosquitto);
         let clean = std::mem::take(&mut self.terminating);
         if offline && !clean && self.ended_offline.len() < MOST {
             self.ended_offline.push(self.now);

@@ -23,7 +23,7 @@ fn overflowing() -> String {
     for setting in
         ["parallel:    4", "keepalive:   3", "resend_interval:   50", "resend_wait: 65000", "cancel_timeout: 5000"]
     {
-        log += &line(0, &format!("x")).replace("f: x", &format!("print_bridge_conf: bridge.mqtt.a.{setting}"));
+        log += &line(0, "x").replace("f: x", &format!("print_bridge_conf: bridge.mqtt.a.{setting}"));
     }
     log += &line(1, "Bridge [mqtt-tcp://emqx:1883] connected! RC [0]");
     log += &line(14, "MQTT Timeout and disconnect");

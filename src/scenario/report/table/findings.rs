@@ -5,11 +5,13 @@ use crate::scenario::report::model::SubjectReport;
 impl Paint {
     /// Everything is in `report.json`, and `explain` prints it.
     pub(super) fn findings(self, subject: &SubjectReport) -> Vec<String> {
-        if subject.findings.is_empty() {
+        // Doubts stand in the report already.
+        let findings: Vec<_> = subject.findings.iter().filter(|finding| finding.rule != "laboratory-doubt").collect();
+        if findings.is_empty() {
             return Vec::new();
         }
         let mut lines = vec![self.bold("findings")];
-        for finding in &subject.findings {
+        for finding in findings {
             lines.extend(wrap(&format!("- {}", finding.title), self.width, INDENT));
             if let Some(evidence) = finding.evidence.first() {
                 lines.extend(wrap(&format!("{INDENT}{evidence}"), self.width, INDENT));

@@ -115,6 +115,20 @@ received per second, highest 53
                ├──────── disconnect ────────┤
 0 s                                                                    25 s
 
+findings
+- 1 message refused at the door: promised to nobody
+  1 were refused, and their publishers told, 3.0 s
+  advice: a limit of at least the longest outage times the rate; or a policy
+    that refuses (MQTT 5: 0x97) what does not fit, so that publishers know
+- 1 message arrived twice at QoS 2
+  1 message (test3 3), published 3.0 s
+  advice: a Session Expiry Interval above the longest outage, at the remote and
+    in the bridge's settings (NanoMQ: conn_properties.session_expiry_interval, 0
+    by default), and a remote that keeps its sessions on disk
+- 1 message arrived twice at QoS 1, as a lost PUBACK makes them
+  1 message (test1 3), published 0.6 s
+  advice: QoS 2 where twice is harmful, or receivers that know a message again
+
 mqtt-bridge  PASS  200 of 200 acknowledged messages arrived, none twice at
              QoS 2, none out of order; backlog of 80 drained 0.2 s after the
              heal
