@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::history::Event;
 use super::ledger::Ledger;
-use super::plan::{Plan, SubjectPlan};
+use super::plan::{Plan, SubjectPlan, Via};
 use super::runner::virtual_time;
 use super::schedule::last_heal;
 use super::subject::SubjectError;
@@ -55,6 +55,8 @@ pub struct Outcome {
 pub struct TopicOutcome {
     /// Topic Name.
     pub topic: String,
+    /// Where it is published.
+    pub via: Via,
     /// Acknowledged (QoS 0: sent) and not received.
     pub lost: u64,
     /// First and last sequence of each run of lost messages.
@@ -160,6 +162,11 @@ impl<'a> Prediction<'a> {
 }
 
 impl Outcome {
+    /// Lost of what was published on one side.
+    pub fn lost_via(&self, via: Via) -> u64 {
+        self.topics.iter().filter(|topic| topic.via == via).map(|topic| topic.lost).sum()
+    }
+
     /// Lost in all.
     pub fn lost(&self) -> u64 {
         self.topics.iter().map(|topic| topic.lost).sum()
@@ -207,6 +214,7 @@ fn topics(plan: &Plan, ledger: &Ledger) -> Vec<TopicOutcome> {
         .iter()
         .map(|load| TopicOutcome {
             topic: load.topic.clone(),
+            via: load.via,
             lost: 0,
             lost_ranges: Vec::new(),
             duplicated: 0,
