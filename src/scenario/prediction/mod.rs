@@ -37,7 +37,7 @@ pub struct Outcome {
     pub seed: u64,
     /// For each load, in the order of the plan.
     pub topics: Vec<TopicOutcome>,
-    /// When the first message that is lost was published.
+    /// When the first message that is lost was published, of those published at the bridge.
     pub first_loss: Option<Duration>,
     /// The highest value of each counter, and when it was reached; sampled once a second.
     pub peaks: BTreeMap<String, Peak>,
@@ -137,7 +137,10 @@ impl<'a> Prediction<'a> {
         Outcome {
             seed,
             topics: topics(self.plan, &ledger),
-            first_loss: lost_messages(self.plan, &ledger).map(|(_, _, sent)| sent).min(),
+            first_loss: lost_messages(self.plan, &ledger)
+                .filter(|(load, ..)| self.plan.loads[*load].via == Via::Bridge)
+                .map(|(_, _, sent)| sent)
+                .min(),
             peaks,
             first_delivery: heal.and_then(|heal| first_delivery(self.plan, &ledger, heal)),
             drained: heal.and_then(|heal| drained(self.plan, &ledger, heal)),

@@ -44,6 +44,12 @@ impl Question {
 
 pub(super) fn run(config: &Path, question: &Question, format: Format) -> anyhow::Result<u8> {
     let file = config.canonicalize().map_err(|error| anyhow::anyhow!("{}: {error}", config.display()))?;
+    if config.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+        anyhow::bail!(
+            "{}: the model is one of NanoMQ, and takes a nanomq.conf; `mqtt-bridge check` says what a bridge.yaml survives",
+            config.display()
+        );
+    }
     let mut _unpacked = None;
     let plan = match (&question.scenario, question.qps, &question.outage) {
         (Some(scenario), ..) => {
