@@ -23,8 +23,10 @@ pub struct Forecast {
     pub seeds: u64,
     /// Messages published at the bridge.
     pub published: u64,
-    /// Acknowledged and never received.
+    /// Of these, acknowledged and not received within the scenario's settle limit.
     pub lost: Range,
+    /// Of what was published at the remote, not received at the bridge.
+    pub lost_from_remote: Range,
     /// Received more than once.
     pub duplicated: Range,
     /// Received below a higher sequence.
@@ -71,16 +73,13 @@ pub fn forecast(plan: &Plan, modelled: Modelled, seeds: u64) -> Result<Forecast,
     let prediction = Prediction::of(plan, modelled)?;
     let outcomes = prediction.outcomes(seeds.max(1));
     let modelled = prediction.modelled();
-    let lost = of(&outcomes, Outcome::lost);
+    let lost_here = |outcome: &Outcome| outcome.lost_via(Via::Bridge);
+    let lost = of(&outcomes, lost_here);
     let mut changes = Vec::new();
     if lost.max > 0 {
         for (what, changed) in candidates(plan, modelled) {
             let outcomes = Prediction::of(plan, changed)?.outcomes(SEEDS_PER_CHANGE);
-            changes.push(Change {
-                what,
-                lost: of(&outcomes, Outcome::lost),
-                drained_ms: millis(&outcomes, |o| o.drained),
-            });
+            changes.push(Change { what, lost: of(&outcomes, lost_here), drained_ms: millis(&outcomes, |o| o.drained) });
         }
         changes.sort_by_key(|change| {
             (change.lost.median, change.lost.max, change.drained_ms.map(|drained| drained.median))
@@ -93,6 +92,7 @@ pub fn forecast(plan: &Plan, modelled: Modelled, seeds: u64) -> Result<Forecast,
         seeds: seeds.max(1),
         published: local.map(crate::scenario::plan::Load::count).sum(),
         lost,
+        lost_from_remote: of(&outcomes, |outcome| outcome.lost_via(Via::Remote)),
         duplicated: of(&outcomes, Outcome::duplicated),
         out_of_order: of(&outcomes, Outcome::out_of_order),
         first_loss_ms: millis(&outcomes, |outcome| outcome.first_loss),

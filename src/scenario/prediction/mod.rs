@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::history::Event;
 use super::ledger::Ledger;
-use super::plan::{Plan, SubjectPlan};
+use super::plan::{Plan, SubjectPlan, Via};
 use super::runner::virtual_time;
 use super::schedule::last_heal;
 use super::subject::SubjectError;
@@ -37,7 +37,7 @@ pub struct Outcome {
     pub seed: u64,
     /// For each load, in the order of the plan.
     pub topics: Vec<TopicOutcome>,
-    /// When the first message that is lost was published.
+    /// When the first message that is lost was published, of those published at the bridge.
     pub first_loss: Option<Duration>,
     /// The highest value of each counter, and when it was reached; sampled once a second.
     pub peaks: BTreeMap<String, Peak>,
@@ -55,6 +55,8 @@ pub struct Outcome {
 pub struct TopicOutcome {
     /// Topic Name.
     pub topic: String,
+    /// Where it is published.
+    pub via: Via,
     /// Acknowledged (QoS 0: sent) and not received.
     pub lost: u64,
     /// First and last sequence of each run of lost messages.
@@ -135,7 +137,10 @@ impl<'a> Prediction<'a> {
         Outcome {
             seed,
             topics: topics(self.plan, &ledger),
-            first_loss: lost_messages(self.plan, &ledger).map(|(_, _, sent)| sent).min(),
+            first_loss: lost_messages(self.plan, &ledger)
+                .filter(|(load, ..)| self.plan.loads[*load].via == Via::Bridge)
+                .map(|(_, _, sent)| sent)
+                .min(),
             peaks,
             first_delivery: heal.and_then(|heal| first_delivery(self.plan, &ledger, heal)),
             drained: heal.and_then(|heal| drained(self.plan, &ledger, heal)),
@@ -160,6 +165,11 @@ impl<'a> Prediction<'a> {
 }
 
 impl Outcome {
+    /// Lost of what was published on one side.
+    pub fn lost_via(&self, via: Via) -> u64 {
+        self.topics.iter().filter(|topic| topic.via == via).map(|topic| topic.lost).sum()
+    }
+
     /// Lost in all.
     pub fn lost(&self) -> u64 {
         self.topics.iter().map(|topic| topic.lost).sum()
@@ -207,6 +217,7 @@ fn topics(plan: &Plan, ledger: &Ledger) -> Vec<TopicOutcome> {
         .iter()
         .map(|load| TopicOutcome {
             topic: load.topic.clone(),
+            via: load.via,
             lost: 0,
             lost_ranges: Vec::new(),
             duplicated: 0,

@@ -13,6 +13,8 @@ use super::agenda::{Agenda, Step, settled};
 const SAMPLE: Duration = Duration::from_secs(1);
 /// How often it is asked whether a run has settled.
 const LOOK: Duration = Duration::from_millis(50);
+/// So long after the last message it is looked whether another can come.
+const QUIET: Duration = Duration::from_secs(2);
 /// The publishers of one instant come one after the other, in an order and a distance that nobody knows.
 const BURST: Duration = Duration::from_millis(5);
 
@@ -121,6 +123,13 @@ pub(crate) fn tell(plan: &Plan, modelled: &Modelled, outages: &[Outage], seed: u
         let over = next.is_none() && publishes.is_empty() && now >= end;
         if over {
             let quiet = now.saturating_sub(tale.traffic);
+            // Where no message stands anywhere, the limit comes at once.
+            if model.is_empty()
+                && quiet >= QUIET
+                && !settled(plan, &Standing { progress: tale.ledger.progress(), quiet })
+            {
+                now = now.max(end + plan.settle);
+            }
             let timed_out = now >= end + plan.settle;
             if timed_out || settled(plan, &Standing { progress: tale.ledger.progress(), quiet }) {
                 tale.note(now, Event::Counters { values: model.counters() });

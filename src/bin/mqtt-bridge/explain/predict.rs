@@ -44,6 +44,12 @@ impl Question {
 
 pub(super) fn run(config: &Path, question: &Question, format: Format) -> anyhow::Result<u8> {
     let file = config.canonicalize().map_err(|error| anyhow::anyhow!("{}: {error}", config.display()))?;
+    if config.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+        anyhow::bail!(
+            "{}: the model is one of NanoMQ, and takes a nanomq.conf; `mqtt-bridge check` says what a bridge.yaml survives",
+            config.display()
+        );
+    }
     let mut _unpacked = None;
     let plan = match (&question.scenario, question.qps, &question.outage) {
         (Some(scenario), ..) => {
@@ -85,7 +91,7 @@ fn outage_of(config: &Path, qps: f64, outage: &str, qos: u8) -> anyhow::Result<P
     let scenario = format!(
         "name: outage\nabout: The remote is silent for {outage}.\nsubjects: [ {{ kind: nanomq-model }} ]\nload:\n  \
            - {{ topic: \"{topic}\", qos: {qos}, qps: {qps} }}\ntimeline:\n  - {{ at: 0s, do: publish, for: {publishing}s }}\n  \
-           - {{ at: 10s, do: disconnect, for: {outage} }}\nsettle: 120s\n"
+           - {{ at: 10s, do: disconnect, for: {outage} }}\nsettle: 3600s\n"
     );
     Ok(spec::read(&Document::from_text("--qps and --outage", &scenario), &[""; 0])?)
 }
@@ -124,11 +130,18 @@ fn page(config: &Path, plan: &Plan, forecast: &Forecast) -> String {
         let at = if high == 0 { "-".to_owned() } else { seconds(queue.at_ms) };
         lines.push(format!("{:<16} {peak:<18} {at}", queue.name));
     }
-    if !forecast.changes.is_empty() {
-        lines.extend([String::new(), "one change at a time, tried in the model                lost".to_owned()]);
-        for change in &forecast.changes {
-            lines.push(format!("{:<55} {}", change.what, change.lost));
-        }
+    if forecast.lost_from_remote.max > 0 {
+        lines.push(format!("\npublished at the remote and lost: {}", forecast.lost_from_remote));
+    }
+    let (help, none): (Vec<_>, Vec<_>) =
+        forecast.changes.iter().partition(|change| change.lost.median < forecast.lost.median * 9 / 10);
+    if !help.is_empty() {
+        lines.extend([String::new(), "one change at a time, tried in the model   lost".to_owned()]);
+        lines.extend(help.iter().map(|change| format!("{:<42} {}", change.what, change.lost)));
+    }
+    if !none.is_empty() {
+        let tried: Vec<&str> = none.iter().map(|change| change.what.as_str()).collect();
+        lines.push(format!("no help by itself: {}", tried.join(", ")));
     }
     lines.join("\n") + "\n"
 }

@@ -33,6 +33,10 @@ impl Disk {
         self.rows.values().filter(|row| row.bridge == bridge).count()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Writes messages of a bridge, and then deletes what NanoMQ deletes.
     pub(super) fn flush(&mut self, bridge: usize, messages: impl Iterator<Item = Message>, now: Duration) {
         let second = (now + self.phase).as_secs();

@@ -482,9 +482,15 @@ impl Model {
         }
     }
 
-    /// Whether the process is there.
-    pub fn is_running(&self) -> bool {
-        self.running
+    /// Whether no message stands anywhere: none can arrive any more.
+    pub fn is_empty(&self) -> bool {
+        let nothing = |bridge: &Bridge| bridge.depths() == super::Depths::default();
+        self.bridges.iter().all(nothing)
+            && self.in_the_air.is_empty()
+            && self.waiting.is_empty()
+            && self.sessions.iter().all(|session| session.waiting.is_empty())
+            && self.net.is_quiet()
+            && self.disk.as_ref().is_none_or(Disk::is_empty)
     }
 
     /// How much stands where, under names as a bridge would serve them.

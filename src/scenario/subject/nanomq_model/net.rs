@@ -155,6 +155,11 @@ impl Net {
         stalled.packets.into()
     }
 
+    /// Whether nothing is stalled.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.tcps.values().flat_map(|tcp| &tcp.ways).all(|stalled| stalled.packets.is_empty())
+    }
+
     /// Forgets what neither end knows of any more and nothing is on its way for.
     pub(super) fn sweep(&mut self) {
         self.tcps.retain(|_, tcp| tcp.local_open || tcp.remote_open);
