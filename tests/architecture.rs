@@ -76,8 +76,10 @@ fn the_judging_half_of_the_laboratory_is_pure() {
         "ledger",
         "spec",
         "verdict",
-        "report/compare",
         "report/html",
+        "report/compare",
+        "findings",
+        "log",
         "runner/agenda.rs",
     ] {
         assert_eq!(lines_with(&format!("src/scenario/{folder}"), &words), Vec::<String>::new());

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use common::mounts::{mount, run, with_own_mounts};
 use common::{Bridge, Client};
 use mqtt_bridge::bridge::cache::Cache;
 use mqtt_bridge::bridge::cache::sqlite::Sqlite;
@@ -116,24 +117,6 @@ fn publish_all(client: &mut Client, from: u16, to: u16) {
     }
 }
 
-/// Runs where mounts are seen by nobody else and end with the test. That takes root; on CI it must be.
-fn with_own_mounts(test: &str, body: impl FnOnce() + Send + 'static) {
-    // SAFETY: it changes the mounts that this one thread sees, and the processes that it starts.
-    let unshare = || unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0;
-    let thread = std::thread::spawn(move || {
-        let private = unshare() && mount(&["--make-rprivate", "/"]);
-        if private {
-            body();
-        }
-        private
-    });
-    let ran = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    assert!(ran || std::env::var_os("CI").is_none(), "{test}: no mounts of its own on CI");
-    if !ran {
-        std::io::stderr().write_all(format!("SKIPPED {test}: it mounts, which takes root\n").as_bytes()).unwrap();
-    }
-}
-
 /// A disk of some size in a file, with a file system that holds to its word, mounted at a folder.
 fn mount_image(folder: &Path, features: &str, options: &str) -> PathBuf {
     let (image, at) = (folder.join("image"), folder.join("mounted"));
@@ -142,14 +125,6 @@ fn mount_image(folder: &Path, features: &str, options: &str) -> PathBuf {
     assert!(run("mke2fs", &["-q", "-F", "-t", "ext4", "-O", features, image.to_str().unwrap()]));
     assert!(mount(&["-t", "ext4", "-o", options, image.to_str().unwrap(), at.to_str().unwrap()]));
     at
-}
-
-fn run(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).status().is_ok_and(|status| status.success())
-}
-
-fn mount(arguments: &[&str]) -> bool {
-    run("mount", arguments)
 }
 
 /// Takes what is left of a disk, to the last byte.

@@ -193,6 +193,33 @@ fn silent_cut_10s_passes_by_a_real_disconnect() {
     assert!(remote.contains("mosquitto version"), "{remote}");
 }
 
+/// An image that the engine has lost, from `docker save`'s file.
+#[test]
+fn a_remote_comes_from_an_archive() {
+    if !engine("a_remote_comes_from_an_archive") {
+        return;
+    }
+    let (name, folder) = ("mqtt-bridge-test-archive:1", tempfile::tempdir().unwrap());
+    let file = folder.path().join("remote.tar");
+    let container = docker(&["create", IMAGE, "none"]);
+    docker(&["commit", "--change", "LABEL of=a-test", container.trim(), name]);
+    docker(&["rm", container.trim()]);
+    docker(&["save", "-o", file.to_str().unwrap(), name]);
+    docker(&["rmi", name]);
+    let text = "remote: { image_archive: remote.tar, preset: mosquitto }\nload:\n  - { topic: a, qos: 1, qps: 20 }\n\
+        timeline:\n  - { at: 0s, do: publish, for: 2s }\nsettle: 20s\n";
+    let scenario = folder.path().join("scenario.yaml");
+    std::fs::write(&scenario, text).unwrap();
+    let output = bridge().arg("replay").arg(&scenario).args(["--environment", "docker", "--format", "json"]).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    docker(&["rmi", name]);
+    assert_eq!(report["verdict"], "pass", "{report:#}");
+    let remote = &report["subjects"][0]["artifacts"]["remote"];
+    assert!(remote.as_str().unwrap().contains(name), "{remote}");
+}
+
 const CUT: &str = "
 load:
   - { topic: test1, qos: 1, qps: 20 }

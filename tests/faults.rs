@@ -77,7 +77,7 @@ async fn acknowledgements_are_swallowed_and_late_and_the_session_is_lost() {
          - {{ at: 1s, do: delay, packets: [puback], every: 10, by: 3s, for: 8s }}\n  \
          - {{ at: 4s, do: drop_packets, packets: [pubrec], for: 4s }}\n  \
          - {{ at: 11s, do: restart, on: remote, session: lost }}\nsettle: 30s\n\
-         expect: {{ duplicated: {{ qos2: ambiguous }}, out_of_order: any }}\n"
+         expect: {{ duplicated: {{ qos2: ambiguous }} }}\n"
     ))
     .await;
     shown(&report);

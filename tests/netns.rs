@@ -172,6 +172,42 @@ fn packets_are_lost_and_no_message_is() {
     assert!(doubts.is_empty(), "none of the sampled packets was lost: {doubts:?}");
 }
 
+/// What only somebody does who reads MQTT: the fault proxy, in the remote's namespace, behind all that the kernel does.
+#[test]
+fn acknowledgements_are_swallowed_and_late() {
+    if !possible("acknowledgements_are_swallowed_and_late") {
+        return;
+    }
+    let text = "bridge: { ack_timeout: 1s, reconnect: { min: 50ms, max: 200ms } }\nload:\n  \
+        - { topic: a, qos: 1, qps: 40 }\n  - { topic: b, qos: 2, qps: 10 }\ntimeline:\n  \
+        - { at: 0s, do: publish, for: 12s }\n  \
+        - { at: 1s, do: drop_packets, packets: [puback], every: 20, for: 6s }\n  \
+        - { at: 1s, do: delay, packets: [puback], every: 9, by: 2s, for: 6s }\n  \
+        - { at: 3s, do: drop_packets, packets: [pubrec], for: 2s }\n  \
+        - { at: 5s, do: cut, for: 1s }\n  - { at: 9s, do: stop, on: remote, for: 1s }\nsettle: 20s\n\
+        expect: { duplicated: { qos2: 0 } }\n";
+    let mut replay = Replay::text(text);
+    let (_, report) = replay.report();
+    assert_eq!(report["verdict"], "pass", "{report:#}");
+    assert_eq!(report["doubts"], serde_json::json!([]), "{report:#}");
+    assert!(report["totals"]["duplicated"].as_u64() > Some(0), "what was not acknowledged is sent again: {report:#}");
+}
+
+/// By the kernel where it can, else by the proxy, and then the report says so.
+#[test]
+fn what_is_delayed_comes_later() {
+    if !possible("what_is_delayed_comes_later") {
+        return;
+    }
+    let text = "load:\n  - { topic: a, qos: 1, qps: 20 }\ntimeline:\n  - { at: 0s, do: publish, for: 6s }\n  \
+        - { at: 2s, do: delay, by: 300ms, for: 2s }\nsettle: 20s\n";
+    let mut replay = Replay::text(text);
+    let (_, report) = replay.report();
+    assert_all_arrived(&report);
+    let p50 = |phase: &str| report["latency_ms"][phase]["p50"].as_f64().unwrap();
+    assert!(p50("before") < 150.0 && p50("during") >= 300.0, "{:#}", report["latency_ms"]);
+}
+
 const LONG: &str = "load:\n  - { topic: a, qos: 1, qps: 50 }\ntimeline:\n  - { at: 0s, do: publish, for: 60s }\n  \
     - { at: 500ms, do: disconnect, for: 50s }\n";
 

@@ -161,6 +161,11 @@ impl Recorder {
         let _ = self.entries.send(Entry::Record(Box::new(record)));
     }
 
+    /// Records why the run may be worth little.
+    pub(crate) fn doubt(&self, why: impl Into<String>) {
+        self.record(Event::Doubt { why: why.into() });
+    }
+
     /// Follows how far the backlog has drained, for those plans where a fault waits for it.
     pub(crate) fn drained(&self) -> watch::Receiver<Option<Drained>> {
         self.drained.clone()

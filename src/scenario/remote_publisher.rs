@@ -56,8 +56,7 @@ impl RemotePublisher {
             why = self.follow(events, &window, connected) => why,
         };
         self.recorder.record(Event::PublisherDisconnected { load: self.index, why: why.clone() });
-        let why = format!("the publisher of {} at the remote lost its connection: {why}", self.load.topic);
-        self.recorder.record(Event::Doubt { why });
+        self.recorder.doubt(format!("the publisher of {} at the remote lost its connection: {why}", self.load.topic));
     }
 
     /// Asks for every PUBLISH when it is due and the window has room.

@@ -1,6 +1,8 @@
 //! A real bridge as a child process, and a client that says exactly what a test wants said.
 #![allow(dead_code, unreachable_pub, unused_imports)] // Each test file uses its part.
 
+#[cfg(target_os = "linux")]
+pub mod mounts;
 pub mod process;
 pub mod wire;
 

@@ -36,7 +36,9 @@ def compact(scenario, records, out):
 def nanomq(folder, out, scenario):
     lines = lambda name: [json.loads(line) for line in open(os.path.join(folder, name))]
     events = lines("events.jsonl")
-    origin = events[0]["ts"]
+    publishes = [line["ts"] for line in lines("pub.jsonl") if line["e"] == "pub"]
+    # The publishers' clock starts at their first PUBLISH.
+    origin = publishes[0] if events[0]["e"] == "pub_start" else events[0]["ts"]
     at = lambda ts: max(0, round((ts - origin) * 1e6))
     records = []
     loads, faults, open_fault, number = {}, 0, None, {}

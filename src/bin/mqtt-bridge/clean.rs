@@ -1,9 +1,9 @@
 //! `mqtt-bridge clean`.
 use mqtt_bridge::scenario::environment::docker::{Docker, DockerError, Swept};
 #[cfg(target_os = "linux")]
-use mqtt_bridge::scenario::environment::netns;
+use mqtt_bridge::scenario::environment::{local, netns};
 
-/// Remove what a killed replay has left behind in Docker and in network namespaces
+/// Remove what a killed replay has left behind: disks that are still mounted, network namespaces, and all in Docker
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Also what belongs to replays that are running, or ran on another machine
@@ -13,6 +13,12 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     // Each environment cleans up for itself, whatever becomes of the others.
+    #[cfg(target_os = "linux")]
+    match local::clean() {
+        Ok(disks) if disks.is_empty() => println!("local: nothing was left behind"),
+        Ok(disks) => disks.iter().for_each(|disk| println!("local: unmounted {}", disk.display())),
+        Err(error) => println!("local: {error}"),
+    }
     #[cfg(target_os = "linux")]
     match netns::clean() {
         Ok(cleaned) => println!("{cleaned}"),

@@ -44,9 +44,9 @@ enum Command {
     #[cfg(feature = "lab")]
     Report(report::Arguments),
     #[cfg(feature = "lab")]
-    Compare(compare::Arguments),
-    #[cfg(feature = "lab")]
     Explain(explain::Arguments),
+    #[cfg(feature = "lab")]
+    Compare(compare::Arguments),
     #[cfg(feature = "lab")]
     Scenarios(scenarios::Arguments),
     #[cfg(feature = "lab")]
@@ -69,9 +69,9 @@ fn main() -> ExitCode {
         #[cfg(feature = "lab")]
         Command::Report(arguments) => report::run(&arguments),
         #[cfg(feature = "lab")]
-        Command::Compare(arguments) => compare::run(&arguments),
-        #[cfg(feature = "lab")]
         Command::Explain(arguments) => explain::run(&arguments),
+        #[cfg(feature = "lab")]
+        Command::Compare(arguments) => compare::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Scenarios(_) => scenarios::run(),
         #[cfg(feature = "lab")]

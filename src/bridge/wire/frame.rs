@@ -19,21 +19,30 @@ const LONGEST_HEADER: usize = 5;
 /// [`WireError`] where the Remaining Length is malformed: this is no MQTT.
 pub fn frame(bytes: &[u8]) -> Result<Option<Frame>, WireError> {
     let Some((first, rest)) = bytes.split_first() else { return Ok(None) };
-    let mut remaining = 0;
-    for (position, byte) in rest.iter().take(LONGEST_HEADER - 1).enumerate() {
-        remaining |= usize::from(byte & 0x7F) << (7 * position);
+    match variable_byte_integer(rest) {
+        Some((remaining, digits)) => Ok(Some(Frame { kind: first >> 4, length: 1 + digits + remaining })),
+        None if bytes.len() < LONGEST_HEADER => Ok(None),
+        None => Err(WireError::new(ReasonCode::MALFORMED_PACKET, "Remaining Length")),
+    }
+}
+
+/// A Variable Byte Integer at the front of `bytes` and its number of bytes (MQTT 5, section 1.5.5); `None` where it is
+/// not whole, or longer than it may be.
+pub(super) fn variable_byte_integer(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut value = 0;
+    for (position, byte) in bytes.iter().take(LONGEST_HEADER - 1).enumerate() {
+        value |= usize::from(byte & 0x7F) << (7 * position);
         if byte & 0x80 == 0 {
-            return Ok(Some(Frame { kind: first >> 4, length: 2 + position + remaining }));
+            return Some((value, position + 1));
         }
     }
-    match bytes.len() < LONGEST_HEADER {
-        true => Ok(None),
-        false => Err(WireError::new(ReasonCode::MALFORMED_PACKET, "Remaining Length")),
-    }
+    None
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::{Ack, Packet, Version, encode};
     use super::*;
 
@@ -45,5 +54,20 @@ mod tests {
         assert_eq!([frame(&[]), frame(&bytes[..1]), frame(&[0x30, 0x80])], [Ok(None), Ok(None), Ok(None)]);
         assert_eq!(frame(&[0x30, 0x80, 0x80, 0x01]), Ok(Some(Frame { kind: 3, length: 16_388 })));
         assert!(frame(&[0x30, 0x80, 0x80, 0x80, 0x80]).is_err());
+    }
+
+    proptest! {
+        /// Of anything: more bytes never change what fewer have said, and five are always enough.
+        #[test]
+        fn whatever_comes_is_said_once(bytes in prop::collection::vec(any::<u8>(), 0..9)) {
+            let said: Vec<_> = (0..=bytes.len()).map(|length| frame(&bytes[..length])).collect();
+            let first = said.iter().position(|said| *said != Ok(None)).unwrap_or(said.len());
+            prop_assert!(said[first..].iter().all(|later| *later == said[first]), "{:?}", said);
+            prop_assert!(first == said.len() || first <= LONGEST_HEADER, "{:?}", said);
+            prop_assert!(bytes.len() < LONGEST_HEADER || first < said.len(), "{:?}", said);
+            if let Some(Ok(Some(found))) = said.last() {
+                prop_assert!(found.length >= first && found.kind == bytes[0] >> 4, "{:?}", found);
+            }
+        }
     }
 }

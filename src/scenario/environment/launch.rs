@@ -1,25 +1,15 @@
 //! A program of a run: what to start, in which surroundings, where its lines go, and when it is ready.
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tokio::process::Command;
-use tokio::time::{sleep, timeout};
 
 use super::EnvironmentError;
 use super::log::Log;
 use super::process::Process;
-use crate::bridge::wire::{Connect, Version};
-use crate::scenario::client;
+use super::ready::{Awaited, FAREWELL, READY};
 use crate::scenario::history::{Event, Role};
 use crate::scenario::recorder::Recorder;
-
-/// How long a program may take until it answers CONNECT.
-pub(super) const READY: Duration = Duration::from_secs(15);
-/// Between two tries to reach it.
-pub(super) const RETRY: Duration = Duration::from_millis(20);
-/// How long a program may take to end after SIGTERM.
-const FAREWELL: Duration = Duration::from_secs(10);
 
 /// What is done to a command before it is started, so that it runs in its surroundings.
 pub(super) type Surroundings = Box<dyn Fn(&mut Command) + Send + Sync>;
@@ -109,18 +99,7 @@ impl Launch {
     /// # Errors
     /// [`EnvironmentError::Ended`] or [`EnvironmentError::NotReady`].
     pub(super) async fn ready(&self, process: &Process, address: SocketAddr) -> Result<(), EnvironmentError> {
-        let mut why = "it was never reached".to_owned();
-        let answered = async {
-            while let Err(error) = client::connect(address, Connect::new(Version::V5, "lab-ready")).await {
-                why = error.to_string();
-                sleep(RETRY).await;
-            }
-        };
-        tokio::select! {
-            result = timeout(READY, answered) => if result.is_ok() { return Ok(()) },
-            status = process.end() => return Err(self.ended(status)),
-        }
-        Err(self.not_ready(&why))
+        self.awaited().answers(address, READY, process.end()).await
     }
 
     /// Ends it, by SIGKILL at once or politely: SIGTERM, and SIGKILL where that is not enough, which the log says then.
@@ -137,14 +116,16 @@ impl Launch {
 
     /// Says why it is not ready.
     pub(super) fn not_ready(&self, why: &str) -> EnvironmentError {
-        let logs = self.log.path().parent().unwrap_or(self.log.path()).to_owned();
-        EnvironmentError::NotReady { what: self.what.clone(), seconds: READY.as_secs(), why: why.to_owned(), logs }
+        self.awaited().not_ready(READY, why)
     }
 
-    fn ended(&self, status: String) -> EnvironmentError {
-        let tail = self.log.tail();
-        let last = if tail.is_empty() { String::new() } else { format!("; it said last: {}", tail.join(" / ")) };
-        EnvironmentError::Ended { what: self.what.clone(), status, log: self.log.path().to_owned(), last }
+    /// Says how it ended before it was ready.
+    pub(super) fn ended(&self, status: String) -> EnvironmentError {
+        self.awaited().ended(status)
+    }
+
+    fn awaited(&self) -> Awaited<'_> {
+        Awaited { what: &self.what, log: &self.log }
     }
 }
 

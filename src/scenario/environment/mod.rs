@@ -1,16 +1,21 @@
 //! Where a run takes place: what an environment is to the runner, whatever it is made of.
 mod disk;
 pub mod docker;
+mod ending;
 mod launch;
 pub mod local;
 mod log;
 #[cfg(target_os = "linux")]
 pub mod netns;
+#[cfg(target_os = "linux")]
+mod owner;
 pub(crate) mod ports;
 mod process;
 mod programs;
 pub(crate) mod proxy;
+mod ready;
 mod remote;
+mod remote_process;
 #[cfg(test)]
 mod suite;
 
@@ -24,6 +29,9 @@ use super::examiner::Examiner;
 use super::plan::{Fault, FaultKind, Plan, Side, SubjectPlan};
 use super::recorder::Recorder;
 use super::subject::SubjectError;
+
+/// What the name of a run folder begins with that nobody asked to keep; it stands among the temporary files.
+pub(super) const TEMPORARY_RUN: &str = "mqtt-bridge-replay-";
 
 /// How well an environment can do a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

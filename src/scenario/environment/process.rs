@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::ending::Ending;
 use super::log::Log;
 use crate::scenario::history::Event;
 
@@ -17,7 +18,7 @@ const LINE_BYTES: u64 = 4 << 10;
 pub(super) struct Process {
     pid: u32,
     signals: mpsc::UnboundedSender<libc::c_int>,
-    ended: watch::Receiver<Option<String>>,
+    ended: Ending,
 }
 
 impl Process {
@@ -46,7 +47,7 @@ impl Process {
         log.record(Event::ProcessStarted { role: log.role(), pid });
         let lines = (child.stdout.take(), child.stderr.take());
         let (signals, received) = mpsc::unbounded_channel();
-        let (ending, ended) = watch::channel(None);
+        let (ending, ended) = Ending::awaited();
         let log = log.clone();
         tokio::spawn(async move {
             let following = tokio::spawn(follow(lines, log.clone()));
@@ -66,16 +67,12 @@ impl Process {
 
     /// How it ended, if it did.
     pub(super) fn ended(&self) -> Option<String> {
-        self.ended.borrow().clone()
+        self.ended.seen()
     }
 
     /// Waits for its end.
     pub(super) async fn end(&self) -> String {
-        let mut ended = self.ended.clone();
-        match ended.wait_for(Option::is_some).await {
-            Ok(status) => status.clone().unwrap_or_default(),
-            Err(_) => "nobody attends to it any more".into(),
-        }
+        self.ended.wait().await
     }
 
     /// SIGKILL, and waits for its end.

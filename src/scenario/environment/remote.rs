@@ -1,4 +1,4 @@
-//! The remote as a process: mosquitto where it is installed, else our own program as a small broker.
+//! What the remote is as a process: mosquitto where it is installed, else our own program as a small broker.
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,7 @@ const SAVING: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(2);
 
 /// What to run as the remote.
-pub(super) struct Remote {
+pub(super) struct Choice {
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<String>,
     pub(super) version: String,
@@ -32,7 +32,7 @@ pub(super) async fn choose(
     own: &Path,
     listen: SocketAddr,
     folder: &Path,
-) -> Result<Remote, EnvironmentError> {
+) -> Result<Choice, EnvironmentError> {
     let wanted = plan.remote_broker;
     let installed = programs::find("mosquitto").filter(|_| wanted != Some(RemoteBroker::BuiltIn));
     let (configuration, program, version, sessions) = match installed {
@@ -51,7 +51,7 @@ pub(super) async fn choose(
         }
     };
     write_files(&configuration, folder)?;
-    Ok(Remote { program, arguments: configuration.arguments, version, sessions })
+    Ok(Choice { program, arguments: configuration.arguments, version, sessions })
 }
 
 /// mosquitto with the limits of its own queues lifted: what it dropped would look like the subject's loss. Its sessions

@@ -15,7 +15,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 /// Beyond this the detection is what the outage is remembered for.
-const LONG: Duration = Duration::from_secs(5);
+const LONG: Duration = Duration::from_secs(6);
 
 fn find(case: &Case<'_>) -> Option<Said> {
     let mut evidence = Vec::new();
@@ -40,8 +40,11 @@ fn find(case: &Case<'_>) -> Option<Said> {
         return None;
     }
     let own = ["keepalive", "resend_interval", "keepalive_interval"];
-    evidence.extend(own.into_iter().filter_map(|key| Some(format!("{key} = {}", case.setting(key)?))));
-    evidence.push(format!("the scenario's keep_alive = {}", seconds(case.plan.bridge.keep_alive)));
+    let own: Vec<String> = own.into_iter().filter_map(|key| Some(format!("{key} = {}", case.setting(key)?))).collect();
+    if own.is_empty() {
+        evidence.push(format!("the scenario's keep_alive = {}", seconds(case.plan.bridge.keep_alive)));
+    }
+    evidence.extend(own);
     Some(Said {
         title: format!("The bridge took a dead link for good for {:.1} s", longest.as_secs_f64()),
         evidence,

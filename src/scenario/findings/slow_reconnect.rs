@@ -22,6 +22,8 @@ fn find(case: &Case<'_>) -> Option<Said> {
     // It was never away: what comes late then has other reasons.
     let down = case.log().link_changes().iter().rev().find(|(at, _)| *at <= heal).is_some_and(|(_, up)| !up);
     let linked = case.linked_after(heal).filter(|_| down)?;
+    // A log may be dated by whole seconds, and what arrives proves a link.
+    let linked = arrived.map_or(linked, |arrived| arrived.min(linked));
     let after = linked.saturating_sub(heal);
     if after < LONG {
         return None;

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::case::{Case, Message, Noticed};
 use super::words::{messages, ranges, seconds};
 use super::{Rule, Said};
+use crate::scenario::log::Known;
 
 pub(super) const RULE: Rule = Rule {
     name: "undetected-window",
@@ -24,6 +25,10 @@ pub(super) fn expected(case: &Case<'_>) -> Option<Duration> {
 }
 
 fn find(case: &Case<'_>) -> Option<Said> {
+    // A queue that is full loses messages for a reason of its own.
+    if case.log().seen(Known::QueueFull).is_some() {
+        return None;
+    }
     let lost = case.lost();
     let mut evidence = Vec::new();
     let mut all: Vec<Message<'_>> = Vec::new();

@@ -2,6 +2,7 @@
 //!
 //! What the scenario leaves open (where in its waits the bridge stands at the heal, where in its tick at the cut, in which
 //! order the publishes of one instant come) is drawn from a seed; many seeds give the range in which a real run lies.
+mod forecast;
 mod range;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use super::schedule::last_heal;
 use super::subject::SubjectError;
 use super::subject::nanomq_model::{self, Modelled, Unknown};
 
+pub use forecast::{Change, Forecast, Queue, forecast};
 pub use range::Range;
 
 /// Why there is no prediction.
@@ -78,6 +80,14 @@ pub struct Prediction<'a> {
     plan: &'a Plan,
     modelled: Modelled,
     outages: Vec<nanomq_model::Outage>,
+}
+
+/// The model of a subject of a plan, to be looked at or changed.
+///
+/// # Errors
+/// [`PredictionError::Subject`].
+pub fn modelled(plan: &Plan, subject: &SubjectPlan) -> Result<Modelled, PredictionError> {
+    Ok(nanomq_model::modelled(plan, subject)?)
 }
 
 impl<'a> Prediction<'a> {

@@ -1,11 +1,13 @@
 //! The spread of a figure over many seeds.
 use std::fmt;
 
+use serde::Serialize;
+
 /// Of a hundred figures so many lie in the likely part.
 const LIKELY_PERCENT: usize = 90;
 
 /// From the lowest to the highest of a set, and where most of it lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Range {
     /// The lowest of all.
     pub min: u64,

@@ -1,4 +1,5 @@
 //! The report in a terminal: readable at 80 columns, without colour, and on a light background.
+mod findings;
 mod messages;
 #[cfg(test)]
 mod tests;
@@ -68,7 +69,9 @@ impl Paint {
         lines.extend(self.lost(subject));
         let recovery = recovery(subject).map(|recovery| wrap(&recovery, self.width, INDENT));
         let timeline = timeline::lines(&subject.timeline, self.width);
-        for part in [self.latency(subject), recovery.unwrap_or_default(), timeline, self.open(subject)] {
+        for part in
+            [self.latency(subject), recovery.unwrap_or_default(), timeline, self.open(subject), self.findings(subject)]
+        {
             if !part.is_empty() {
                 lines.push(String::new());
                 lines.extend(part);

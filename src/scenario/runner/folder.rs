@@ -1,6 +1,7 @@
 //! The run folder: plan.json, and for each subject its history and logs.
 use std::path::{Path, PathBuf};
 
+use super::super::environment::TEMPORARY_RUN;
 use super::super::plan::Plan;
 use super::RunError;
 
@@ -17,7 +18,7 @@ impl RunFolder {
     /// # Errors
     /// [`RunError::NotEmpty`], or [`RunError::File`] where it cannot be made.
     pub(super) fn create(out: Option<&Path>, plan: &Plan) -> Result<Self, RunError> {
-        let name = || format!("mqtt-bridge-replay-{}-{:08x}", std::process::id(), fastrand::u32(..));
+        let name = || format!("{TEMPORARY_RUN}{}-{:08x}", std::process::id(), fastrand::u32(..));
         let path = out.map_or_else(|| std::env::temp_dir().join(name()), Path::to_owned);
         let failed = |source| RunError::File { path: path.clone(), source };
         if out.is_some() && path.exists() && path.read_dir().map_err(failed)?.next().is_some() {

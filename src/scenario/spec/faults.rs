@@ -16,7 +16,7 @@ pub(super) fn faults(document: &Document, steps: &[Step], loads: &[Load], seed: 
     let mut faults: Vec<(usize, Fault)> = Vec::new();
     for (index, step) in steps.iter().enumerate() {
         moments::within_reason(document, index, step)?;
-        let Some(kind) = kind(step.action) else {
+        let Action::Fault(kind) = step.action else {
             no_alien_keys(document, index, step, "publish", &[])?;
             continue;
         };
@@ -52,26 +52,6 @@ pub(super) fn faults(document: &Document, steps: &[Step], loads: &[Load], seed: 
         }
     }
     Ok(faults.into_iter().map(|(_, fault)| fault).collect())
-}
-
-fn kind(action: Action) -> Option<FaultKind> {
-    Some(match action {
-        Action::Publish => return None,
-        Action::Disconnect => FaultKind::Disconnect,
-        Action::Cut => FaultKind::Cut,
-        Action::Reset => FaultKind::Reset,
-        Action::Refuse => FaultKind::Refuse,
-        Action::Pause => FaultKind::Pause,
-        Action::Kill => FaultKind::Kill,
-        Action::Restart => FaultKind::Restart,
-        Action::HalfOpen => FaultKind::HalfOpen,
-        Action::Delay => FaultKind::Delay,
-        Action::Throttle => FaultKind::Throttle,
-        Action::Loss => FaultKind::Loss,
-        Action::DropPackets => FaultKind::DropPackets,
-        Action::Stop => FaultKind::Stop,
-        Action::FillDisk => FaultKind::FillDisk,
-    })
 }
 
 /// The keys that only some faults have, and those that a kind has of them.

@@ -1,5 +1,6 @@
 //! Which bridges are tried: the scenario's list, or what `--subject` makes of it.
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::SpecError;
 use super::typed::{Kind, Subject};
@@ -30,7 +31,7 @@ pub(super) fn chosen(
             found = by_kind.collect();
         }
         if found.is_empty() && added.iter().all(|subject| subject.name != *asked) {
-            added.push(by_default(asked, &names)?);
+            added.push(by_default(document, asked, &names)?);
         }
         chosen.extend(found);
     }
@@ -115,8 +116,9 @@ fn names(document: &Document, typed: &[Subject]) -> Result<Vec<String>, YamlErro
     Ok(names)
 }
 
-/// A subject that the scenario does not list, with the defaults of its kind.
-fn by_default(asked: &str, listed: &[String]) -> Result<SubjectPlan, SpecError> {
+/// A subject that the scenario does not list, with the defaults of its kind. A scenario that is about a NanoMQ brings its
+/// configuration along, in a folder of the scenario's name.
+fn by_default(document: &Document, asked: &str, listed: &[String]) -> Result<SubjectPlan, SpecError> {
     let all = [Kind::MqttBridge, Kind::Mosquitto, Kind::Nanomq, Kind::NanomqModel, Kind::Command];
     let Some(kind) = all.into_iter().find(|kind| text(*kind) == asked) else {
         return Err(SpecError::UnknownSubject { asked: asked.to_owned(), listed: listed.join(", ") });
@@ -125,13 +127,16 @@ fn by_default(asked: &str, listed: &[String]) -> Result<SubjectPlan, SpecError> 
     let Some(kind) = available(kind).filter(|kind| *kind != SubjectKind::Command) else {
         return Err(SpecError::SubjectNotYet { asked: asked.to_owned() });
     };
+    let of_nanomq = matches!(kind, SubjectKind::Nanomq | SubjectKind::NanomqModel);
+    let folder = document.file().file_stem().filter(|_| of_nanomq);
+    let brought = folder.map(|folder| Path::new(folder).join("nanomq.conf"));
     Ok(SubjectPlan {
         name: asked.to_owned(),
         kind,
         image: None,
         binary: None,
         arguments: Vec::new(),
-        config: None,
+        config: brought.filter(|config| document.beside(config).is_file()),
         workers: None,
         settings: BTreeMap::new(),
     })

@@ -163,6 +163,7 @@ fn a_wrong_step_is_an_error() {
         ("at: -5, do: cut, for: 1s", "s.yaml:5: timeline[1].at: `-5` is before the start"),
         ("at: 5, do: cut, for: 1s", "s.yaml:5: timeline[1].at: `5` is not a duration: write a number and one of"),
         ("at: 1s, do: cutt, for: 1s", "s.yaml:5: timeline[1].do: unknown value `cutt`: did you mean `cut`?"),
+        ("at: 1s, do: publsh, for: 1s", "s.yaml:5: timeline[1].do: unknown value `publsh`: did you mean `publish`?"),
         ("at: 1s, do: cut", "s.yaml:5: timeline[1].for: it is missing: cut needs a heal"),
         ("at: 1s, do: cut, for: 0s", "s.yaml:5: timeline[1].for: 0 is no cut"),
         ("do: cut, for: 1s", "s.yaml:5: timeline[1].at: at or between is missing"),

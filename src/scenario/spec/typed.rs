@@ -3,11 +3,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+use serde::de::{Error as _, IntoDeserializer};
+use serde::{Deserialize, Deserializer};
 
 pub use super::scalar::{Allowance, BytesPerSecond, Moment, Percent, Scalar};
 use crate::bridge::units;
-use crate::scenario::plan::{Acknowledgement, Direction, EnvironmentKind, RemotePreset, Side, Via, WhenFull};
+use crate::scenario::plan::{
+    Acknowledgement, Direction, EnvironmentKind, FaultKind, RemotePreset, Side, Via, WhenFull,
+};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -274,25 +278,32 @@ pub enum Session {
 }
 
 /// What a step does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
+    /// `publish`.
     Publish,
-    Disconnect,
-    Cut,
-    Reset,
-    Refuse,
-    Pause,
-    Kill,
-    Restart,
-    HalfOpen,
-    Delay,
-    Throttle,
-    Loss,
-    DropPackets,
-    Stop,
-    FillDisk,
+    /// Any of the faults, by its name.
+    Fault(FaultKind),
+}
+
+impl<'de> Deserialize<'de> for Action {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const PUBLISH: &str = "publish";
+        let word = String::deserialize(deserializer)?;
+        if word == PUBLISH {
+            return Ok(Self::Publish);
+        }
+        let fault: StrDeserializer<'_, ValueError> = word.as_str().into_deserializer();
+        // Which names there are is said by the error alone, and it does not know of ours.
+        let unknown = |error: ValueError| {
+            D::Error::custom(error.to_string().replacen(
+                "expected one of ",
+                &format!("expected one of `{PUBLISH}`, "),
+                1,
+            ))
+        };
+        FaultKind::deserialize(fault).map(Self::Fault).map_err(unknown)
+    }
 }
 
 /// What a run must show to pass. `any` counts without judging.

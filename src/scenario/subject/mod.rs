@@ -9,6 +9,7 @@ mod template;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::plan::{Plan, SubjectKind, SubjectPlan, Via};
 
@@ -202,6 +203,12 @@ pub(crate) fn unexpressed(plan: &Plan, subject: &SubjectPlan) -> Result<Vec<Stri
         SubjectKind::NanomqModel => Ok(nanomq_model::modelled(plan, subject)?.unexpressed),
         _ => Ok(configure(plan, subject, &Sites::nowhere())?.unexpressed),
     }
+}
+
+/// What is said of a duration where a subject takes whole seconds, at least 1; `None`: it is as it was asked for.
+fn rounded(key: &str, duration: Duration) -> Option<String> {
+    let whole = duration.subsec_nanos() == 0 && duration.as_secs() > 0;
+    (!whole).then(|| format!("{key}: it waits whole seconds, at least 1, so this is rounded up"))
 }
 
 /// The file that the scenario gives, if it gives one, with its text.

@@ -2,14 +2,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Configuration, Program, Sites, SubjectError, own_configuration, topics};
-use crate::scenario::plan::{Plan, SubjectPlan, Via};
+use super::{Configuration, Program, Sites, SubjectError, own_configuration, rounded, topics};
+use crate::scenario::plan::{Plan, SubjectPlan, Via, WhenFull};
 
 /// The least that mosquitto 2.0 accepts.
 const LEAST_KEEP_ALIVE_SECONDS: u64 = 5;
 
-/// The plan's remote leg in mosquitto's words. What it has no word for (time-outs on connect and acknowledgement) stays
-/// as it is; `max_queued_messages` is lifted, since the default of 1000 is not what is examined.
+/// The plan's remote leg in mosquitto's words. What it has no word for is listed; `max_queued_messages` is lifted, since the default of 1000 is not what is examined.
 pub(super) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -> Result<Configuration, SubjectError> {
     let (text, unexpressed) = match own_configuration(plan, subject)? {
         Some((_, text)) => {
@@ -30,11 +29,14 @@ fn what_it_cannot_say(plan: &Plan) -> Vec<String> {
     let mut said: Vec<String> = ["connect_timeout", "ack_timeout", "window"]
         .map(|key| format!("bridge.{key}: mosquitto has no such setting that can be used here"))
         .into();
+    said.push("bridge.session_expiry: 3.1.1 has none, the remote decides how long it keeps the session".to_owned());
     if bridge.keep_alive < Duration::from_secs(LEAST_KEEP_ALIVE_SECONDS) {
         said.push(format!("bridge.keep_alive: mosquitto's least is {LEAST_KEEP_ALIVE_SECONDS} s"));
     }
-    if bridge.reconnect_min < Duration::from_secs(1) {
-        said.push("bridge.reconnect.min: mosquitto waits whole seconds, at least 1".to_owned());
+    said.extend(rounded("bridge.reconnect.min", bridge.reconnect_min));
+    said.extend(rounded("bridge.reconnect.max", bridge.reconnect_max));
+    if bridge.when_full.is_some_and(|when_full| when_full != WhenFull::DropNewest) {
+        said.push("bridge.cache.when_full: mosquitto drops what comes then, and tells nobody".to_owned());
     }
     if bridge.protocol == 5 {
         said.push("bridge.protocol: 3.1.1, since with MQTT 5 mosquitto asks for no Session Expiry Interval".to_owned());

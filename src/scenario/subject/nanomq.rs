@@ -1,13 +1,15 @@
 //! NanoMQ: started in the foreground with as many workers as the scenario says, since its fault depends on their number.
 use std::path::Path;
 
-use super::{Configuration, Program, Sites, SubjectError, own_configuration, topics};
+use super::{Configuration, Program, Sites, SubjectError, own_configuration, rounded, topics};
 use crate::bridge::config::nanomq::relocation::{self, Found, Relocation};
-use crate::scenario::plan::{Plan, SubjectPlan, Via};
+use crate::scenario::plan::{BridgeSettings, Plan, SubjectPlan, Via, WhenFull};
 
 const FILE: &str = "nanomq.conf";
 /// Its SQLite file goes there; it ends where the folder is not there.
 const CACHE: &str = "cache";
+/// How many messages it keeps where the scenario has no limit: it takes no number for that.
+const CACHE_ROWS: u64 = 102_400;
 /// Refuses to start where a process that was killed has left it (0.24.6).
 const PID_FILE: &str = "/tmp/nanomq/nanomq.pid";
 
@@ -35,7 +37,7 @@ pub(super) fn configure(plan: &Plan, subject: &SubjectPlan, sites: &Sites<'_>) -
             (text, listens)
         }
         None => {
-            unexpressed.extend(what_it_cannot_say());
+            unexpressed.extend(what_it_cannot_say(&plan.bridge));
             (generated(plan, subject, sites, &server, &cache)?, Some(sites.listen))
         }
     };
@@ -62,12 +64,21 @@ fn path(folder: &Path, file: &str) -> String {
     folder.join(file).display().to_string()
 }
 
-fn what_it_cannot_say() -> [String; 3] {
-    [
+fn what_it_cannot_say(bridge: &BridgeSettings) -> Vec<String> {
+    let mut said = vec![
         "bridge.connect_timeout: NanoMQ has no such setting".to_owned(),
         "bridge.reconnect.min: NanoMQ draws its first wait itself, up to 2 s".to_owned(),
         "bridge.window: NanoMQ has one message in flight per worker".to_owned(),
-    ]
+    ];
+    said.extend(rounded("bridge.reconnect.max", bridge.reconnect_max));
+    if bridge.protocol != 5 {
+        let what = "bridge.session_expiry: 3.1.1 has none, the remote decides how long it keeps the session";
+        said.push(what.to_owned());
+    }
+    if bridge.when_full.is_some_and(|when_full| when_full != WhenFull::DropOldest) {
+        said.push("bridge.cache.when_full: NanoMQ deletes the oldest of its cache then, and tells nobody".to_owned());
+    }
+    said
 }
 
 /// The scenario's remote leg in NanoMQ's words, with its example file's values for what only it has.
@@ -104,7 +115,7 @@ fn generated(
         ("retry_qos_0", "true".to_owned()),
     ];
     let mut of_the_cache: Vec<(&str, String)> = vec![
-        ("disk_cache_size", "102400".to_owned()),
+        ("disk_cache_size", bridge.max_messages.unwrap_or(CACHE_ROWS).to_string()),
         ("mounted_file_path", format!("\"{cache}\"")),
         ("flush_mem_threshold", "100".to_owned()),
         ("resend_interval", "5000".to_owned()),

@@ -1,6 +1,8 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::*;
+use crate::scenario::plan::{BridgeSettings, WhenFull};
 use crate::scenario::story::plan;
 
 const SCENARIO: &str = "load:\n  - { topic: test1, qos: 1, qps: 5 }\n  - { topic: test6, qos: 2, qps: 1, via: remote }\n\
@@ -128,6 +130,51 @@ bridges.mqtt.cache {
     let file = Path::new("nanomq.conf");
     let config = crate::bridge::config::nanomq::translate(file, &configuration.files[0].1).unwrap().config;
     assert_eq!((config.bridges.len(), config.listeners[0].bind), (1, sites().listen));
+}
+
+type Change = (&'static str, &'static str, fn(&mut BridgeSettings));
+
+/// Every field of the scenario's `bridge:` with its key, and how it is given another value than by default.
+const CHANGES: [Change; 10] = [
+    ("protocol", "protocol", |bridge| bridge.protocol = 9 - bridge.protocol),
+    ("keep_alive", "keep_alive", |bridge| bridge.keep_alive = Duration::from_secs(77)),
+    ("connect_timeout", "connect_timeout", |bridge| bridge.connect_timeout = Duration::from_secs(77)),
+    ("ack_timeout", "ack_timeout", |bridge| bridge.ack_timeout = Duration::from_secs(77)),
+    ("reconnect_min", "reconnect.min", |bridge| bridge.reconnect_min = Duration::from_millis(500)),
+    ("reconnect_max", "reconnect.max", |bridge| bridge.reconnect_max = Duration::from_secs(77)),
+    ("window", "window", |bridge| bridge.window = 77),
+    ("session_expiry", "session_expiry", |bridge| bridge.session_expiry = Duration::from_secs(77)),
+    ("max_messages", "cache.max_messages", |bridge| bridge.max_messages = Some(77)),
+    ("when_full", "cache.when_full", |bridge| bridge.when_full = Some(WhenFull::Reject)),
+];
+
+/// A key that is new must be said to every subject, or be listed as what it is not told.
+#[test]
+fn every_key_of_the_bridge_is_said_in_a_subjects_words_or_listed() {
+    let told = |protocol: u8, kind, change: fn(&mut BridgeSettings)| {
+        let mut plan = plan(SCENARIO);
+        plan.bridge.protocol = protocol;
+        change(&mut plan.bridge);
+        let configuration = configure(&plan, &subject(kind, &[]), &sites()).unwrap();
+        (configuration.files, configuration.unexpressed)
+    };
+    let fields = serde_json::to_value(plan(SCENARIO).bridge).unwrap();
+    let fields: Vec<&String> = fields.as_object().unwrap().keys().collect();
+    let mut known = CHANGES.map(|(field, ..)| field);
+    known.sort_unstable();
+    assert_eq!(fields, known, "a key of `bridge:` is missing here");
+    for kind in [SubjectKind::MqttBridge, SubjectKind::Mosquitto, SubjectKind::Nanomq] {
+        for (protocol, (_, key, change)) in [4, 5].into_iter().flat_map(|protocol| CHANGES.map(|one| (protocol, one))) {
+            let ((before, _), (after, unexpressed)) = (told(protocol, kind, |_| {}), told(protocol, kind, change));
+            let listed = unexpressed.iter().any(|what| what.starts_with(&format!("bridge.{key}: ")));
+            // mosquitto speaks 3.1.1 whatever is asked for, which is said where that is not it.
+            let own = kind == SubjectKind::Mosquitto && key == "protocol" && protocol == 5;
+            assert!(
+                before != after || listed || own,
+                "{kind:?}, protocol {protocol}: {key} is neither said nor listed"
+            );
+        }
+    }
 }
 
 #[test]

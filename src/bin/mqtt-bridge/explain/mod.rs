@@ -1,13 +1,18 @@
-//! `mqtt-bridge explain`: from a recorded run, or from a log alone.
+//! `mqtt-bridge explain`: from a recorded run, from a log alone, or beforehand from a configuration.
+mod log;
+mod predict;
+mod print;
 mod run;
 
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-/// Why messages were lost, duplicated or reordered: from a recorded run, or from a log of NanoMQ or mosquitto
+/// Why messages were lost, delayed or repeated: from a recorded run, or from a log of NanoMQ or mosquitto
 #[derive(clap::Args)]
-#[command(override_usage = "mqtt-bridge explain RUN_DIR\n       mqtt-bridge explain --log FILE [--config FILE]")]
+#[command(
+    override_usage = "mqtt-bridge explain RUN_DIR\n       mqtt-bridge explain --log FILE [--config FILE]\n       mqtt-bridge explain --config NANOMQ_CONF (--scenario FILE | --qps RATE --outage TIME)"
+)]
 pub(crate) struct Arguments {
     /// What `replay --out` wrote
     #[arg(value_name = "RUN_DIR", conflicts_with_all = ["log", "config"], required_unless_present_any = ["log", "config"])]
@@ -16,8 +21,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     /// The nanomq.conf that was in force
-    #[arg(long, value_name = "FILE", requires = "log")]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    question: predict::Question,
     /// How it is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -28,15 +35,24 @@ pub(crate) enum Format {
     /// For people
     #[default]
     Text,
-    /// The findings as data
+    /// As data
     Json,
     /// For an issue or a merge request
     Markdown,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    if let Some(config) = arguments.config.as_deref().filter(|_| arguments.log.is_none()) {
+        if !arguments.question.is_asked() {
+            anyhow::bail!(
+                "--config alone says nothing: add --log FILE, or --scenario FILE, or --qps RATE and --outage TIME"
+            );
+        }
+        return predict::run(config, &arguments.question, arguments.format);
+    }
     match (&arguments.folder, &arguments.log) {
         (Some(folder), _) => run::run(folder, arguments.format),
-        (None, _) => anyhow::bail!("explain --log is not there yet"),
+        (None, Some(log)) => log::run(log, arguments.config.as_deref(), arguments.format),
+        (None, None) => anyhow::bail!("give a run's folder, or a log with --log"),
     }
 }

@@ -10,6 +10,7 @@ mod note;
 mod reasons;
 pub mod relocation;
 pub mod send_path;
+pub mod settings;
 #[cfg(test)]
 mod tests;
 mod topics;

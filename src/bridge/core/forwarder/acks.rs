@@ -22,6 +22,11 @@ impl Forwarder {
 
     pub(super) fn handle_pubrec(&mut self, ack: Ack, now: Time) {
         let packet_id = ack.packet_id;
+        if self.leaves_one_out(packet_id) && !self.had_gap {
+            self.close("a PUBREC is missing: that of a later PUBLISH has come", now);
+            self.had_gap = true;
+            return;
+        }
         let entry = self.window.get_mut(&packet_id).filter(|entry| entry.qos == QoS::ExactlyOnce);
         match entry.map(|entry| (entry.phase, entry.delivery.seq)) {
             Some((Phase::Published, seq)) if !ack.reason.is_failure() => {
@@ -50,6 +55,19 @@ impl Forwarder {
                     self.send_pubrel(packet_id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND, now);
                 }
             }
+        }
+    }
+
+    /// Whether this PUBREC comes before that of an earlier PUBLISH. PUBRECs come in the order of the PUBLISHes
+    /// ([MQTT-4.6.0-3]), so that one was lost on the way, and a PUBREL now would have the remote deliver the later message
+    /// first. A remote that has an order of its own does so again on the next connection, where that is put up with.
+    fn leaves_one_out(&mut self, packet_id: u16) -> bool {
+        match self.unreceived.iter().position(|sent| *sent == packet_id) {
+            Some(position) => {
+                self.unreceived.remove(position);
+                position > 0
+            }
+            None => false,
         }
     }
 

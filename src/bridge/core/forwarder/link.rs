@@ -49,6 +49,8 @@ impl Forwarder {
         self.intake.handle_closed();
         self.out.clear();
         self.clock.clear();
+        self.unreceived.clear();
+        self.had_gap = false;
         let unwritten = std::mem::take(&mut self.unwritten).into_iter().map(|(_, entry)| entry);
         let outbox = std::mem::take(&mut self.outbox).into_iter().filter_map(|out| match out {
             Out::Acknowledged(_) => None,

@@ -202,6 +202,10 @@ pub struct Forwarder {
     again: VecDeque<(Time, InFlight)>,
     /// When each PUBLISH or PUBREL of this connection was sent, oldest first; entries outlive their exchange.
     clock: VecDeque<(Time, u16, Phase)>,
+    /// QoS 2 whose PUBLISH was sent on this connection and whose PUBREC has not come, in that order.
+    unreceived: VecDeque<u16>,
+    /// The last connection was closed since a PUBREC was missing: a remote that leaves one out again has another order.
+    had_gap: bool,
     release_order: i64,
     /// QoS 2 that cannot be completed under its Packet Identifier, which the remote may hold: it waits for the PUBCOMP
     /// that frees the identifier there, and keeps its row until then. Another message under it would vanish.
@@ -283,6 +287,8 @@ impl Forwarder {
             unwritten: VecDeque::new(),
             again: VecDeque::new(),
             clock: VecDeque::new(),
+            unreceived: VecDeque::new(),
+            had_gap: false,
             release_order,
             retiring: BTreeMap::new(),
             writes: Vec::new(),

@@ -199,6 +199,9 @@ impl Forwarder {
             }
             (entry.sent, entry.dup, entry.asked) = (true, true, now);
             entry.phase = Phase::Published;
+            if entry.qos == QoS::ExactlyOnce {
+                self.unreceived.push_back(entry.packet_id);
+            }
             self.clock.push_back((now, entry.packet_id, Phase::Published));
             self.window.insert(entry.packet_id, entry);
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::bridge::message::{Message, Properties, QoS};
 use crate::bridge::topic;
-use crate::bridge::wire::{Ack, Packet, Publish, Version};
+use crate::bridge::wire::{Ack, Packet, Publish, Version, frame};
 
 /// Reads plain packets of one connection.
 #[derive(Debug, Default)]
@@ -73,14 +73,7 @@ fn ack(body: &[u8]) -> Option<Ack> {
     (packet_id != 0).then(|| Ack::success(packet_id))
 }
 
-/// A Variable Byte Integer and its number of bytes (MQTT 5, section 1.5.5), where it is whole and as short as it can be.
+/// A Remaining Length and its number of bytes, where it is whole and as short as it can be.
 fn length(bytes: &[u8]) -> Option<(usize, usize)> {
-    let mut value = 0;
-    for (index, byte) in bytes.iter().take(4).enumerate() {
-        value |= usize::from(byte & 0x7F) << (7 * index);
-        if byte & 0x80 == 0 {
-            return (index == 0 || *byte != 0).then_some((value, index + 1));
-        }
-    }
-    None
+    frame::variable_byte_integer(bytes).filter(|(_, digits)| *digits == 1 || bytes[digits - 1] != 0)
 }

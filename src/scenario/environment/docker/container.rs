@@ -1,4 +1,5 @@
 //! A container of a world: its lines are kept, its end is recorded, its memory and CPU are sampled.
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,11 +12,13 @@ use bollard::query_parameters::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::super::EnvironmentError;
+use super::super::ending::Ending;
 use super::super::log::Log;
+use super::super::ready::Awaited;
 use super::attend::{KILLED, describe, end, follow, usage};
 use super::engine::Engine;
 use super::error::{DockerError, status};
@@ -36,7 +39,7 @@ pub(super) struct Container {
     log: Log,
     /// Whether its end, when it comes, was wanted.
     wanted: Arc<AtomicBool>,
-    ended: watch::Receiver<Option<String>>,
+    ended: Ending,
     sampling: Option<JoinHandle<()>>,
 }
 
@@ -70,7 +73,7 @@ impl Container {
             files,
             log,
             wanted: Arc::default(),
-            ended: watch::channel(Some("not started".to_owned())).1,
+            ended: Ending::already("not started"),
             sampling: None,
         };
         container.make().await?;
@@ -87,6 +90,19 @@ impl Container {
     /// Its name.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Waits until it answers CONNECT.
+    ///
+    /// # Errors
+    /// [`EnvironmentError::Ended`] or [`EnvironmentError::NotReady`].
+    pub(super) async fn answers(&self, address: SocketAddr, patience: Duration) -> Result<(), EnvironmentError> {
+        self.awaited().answers(address, patience, self.end()).await
+    }
+
+    /// As one that is waited for.
+    pub(super) fn awaited(&self) -> Awaited<'_> {
+        Awaited { what: &self.what, log: &self.log }
     }
 
     /// What it says.
@@ -134,7 +150,7 @@ impl Container {
         let pid = state.pid.unwrap_or_default() as u32;
         self.log.record(Event::ProcessStarted { role: self.log.role(), pid });
         self.wanted = Arc::new(AtomicBool::new(may_end));
-        let (ending, ended) = watch::channel(None);
+        let (ending, ended) = Ending::awaited();
         self.ended = ended;
         let (engine, name, log, wanted) =
             (self.engine.clone(), self.name.clone(), self.log.clone(), self.wanted.clone());
@@ -183,16 +199,12 @@ impl Container {
 
     /// How it ended, if it does not run.
     pub(super) fn ended(&self) -> Option<String> {
-        self.ended.borrow().clone()
+        self.ended.seen()
     }
 
     /// Waits for its end.
     pub(super) async fn end(&self) -> String {
-        let mut ended = self.ended.clone();
-        match ended.wait_for(Option::is_some).await {
-            Ok(status) => status.clone().unwrap_or_default(),
-            Err(_) => "nobody attends to it any more".into(),
-        }
+        self.ended.wait().await
     }
 
     /// SIGKILL, and waits for its end.

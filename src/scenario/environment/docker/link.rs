@@ -10,7 +10,6 @@ use super::error::{DockerError, reason, status};
 use super::owner::Names;
 use super::probe::{Met, Sight};
 use super::world::DockerWorld;
-use crate::scenario::history::Event;
 use crate::scenario::plan::Side;
 
 /// For what must not be answered: below the first repetition of a SYN, so that a look cannot come about later.
@@ -90,7 +89,7 @@ impl DockerWorld {
             }
         };
         if let Some(why) = why {
-            self.recorder.record(Event::Doubt { why });
+            self.recorder.doubt(why);
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! Processes that end, stand still and come back.
 use super::super::EnvironmentError;
+use super::super::ready::FAREWELL;
 use super::container::Container;
 use super::error::DockerError;
 use super::preset::keeps_sessions;
-use super::world::{DockerWorld, FAREWELL};
+use super::world::DockerWorld;
 use crate::bridge::wire::{Connect, Version};
 use crate::scenario::client::{self, ClientError};
 use crate::scenario::history::{Event, Role};
@@ -21,7 +22,7 @@ impl DockerWorld {
         let seen = self.side(side).state().await?.paused;
         if seen != Some(paused) {
             let why = format!("the container on {side:?} was to be paused: {paused}, and the engine says {seen:?}");
-            self.recorder.record(Event::Doubt { why });
+            self.recorder.doubt(why);
         }
         Ok(())
     }
@@ -48,21 +49,22 @@ impl DockerWorld {
         // Twice: what the subject's kernel had under way when it stood still has come by now.
         for _ in 0..2 {
             if let Err(error) = self.examiner.has_everything(self.remote_address).await {
-                self.doubt(format!("the receiver may not have all that the remote acknowledged: {error}"));
+                self.recorder.doubt(format!("the receiver may not have all that the remote acknowledged: {error}"));
                 break;
             }
         }
         let lost = matches!(fault.parameters, Parameters::Session { lost: true });
         if !lost && !keeps_sessions(self.remote_preset) {
             let preset = self.remote_preset;
-            self.doubt(format!("a remote of preset {preset:?} was to keep its sessions, and has them in memory alone"));
+            self.recorder
+                .doubt(format!("a remote of preset {preset:?} was to keep its sessions, and has them in memory alone"));
         }
         if !lost
             && self.remote_preset == RemotePreset::Mosquitto
             && fault.kind == FaultKind::Kill
             && let Err(error) = self.save_remote().await
         {
-            self.doubt(format!("the remote may not have saved its sessions: {error}"));
+            self.recorder.doubt(format!("the remote may not have saved its sessions: {error}"));
         }
         self.recorder.record(on);
         let ended = match fault.kind {
@@ -77,7 +79,7 @@ impl DockerWorld {
         self.link = fault.kind.name();
         ended.and(disconnected)?;
         if let Err(error) = self.examiner.is_away().await {
-            self.doubt(format!("the receiver has not noticed that the remote is gone: {error}"));
+            self.recorder.doubt(format!("the receiver has not noticed that the remote is gone: {error}"));
         }
         Ok(())
     }
@@ -91,7 +93,7 @@ impl DockerWorld {
             self.remote.start().await?;
             self.remote_ready().await?;
             if let Err(error) = self.examiner.is_back().await {
-                self.doubt(format!("the receiver did not come back to the remote: {error}"));
+                self.recorder.doubt(format!("the receiver did not come back to the remote: {error}"));
             }
         }
         self.connect(Side::Remote).await?;
@@ -112,9 +114,5 @@ impl DockerWorld {
             })?;
         }
         Ok(())
-    }
-
-    fn doubt(&self, why: String) {
-        self.recorder.record(Event::Doubt { why });
     }
 }

@@ -7,13 +7,14 @@ use tokio::time::{sleep, timeout};
 use super::super::EnvironmentError;
 use super::super::log::Log;
 use super::super::proxy::{Link, ProxyClient, ProxyError};
+use super::super::ready::{READY, RETRY};
 use super::bodies::{self, CONTROL_PORT};
 use super::container::{Container, Files};
 use super::engine::Engine;
 use super::image::Image;
 use super::making::{address, publish};
 use super::owner::Names;
-use super::world::{DockerWorld, READY, RETRY};
+use super::world::DockerWorld;
 use crate::scenario::history::Event;
 use crate::scenario::plan::{Fault, FaultKind, Plan};
 
@@ -115,7 +116,7 @@ impl DockerWorld {
             false => Event::FaultOff { fault: index, kind: fault.kind, on: fault.on },
         });
         if let Some(why) = doubt {
-            self.recorder.record(Event::Doubt { why });
+            self.recorder.doubt(why);
         }
         Ok(())
     }

@@ -3,9 +3,10 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::super::log::Log;
+use super::super::ready::{FAREWELL, READY};
 use super::super::{EnvironmentError, Request, World, disk};
 use super::bodies::{self, LISTEN_PORT, Network, Place};
 use super::container::{Container, Files};
@@ -20,19 +21,10 @@ use super::proxy::Proxy;
 use super::subnets::Subnet;
 use super::sweep::{Guard, Guarded};
 use super::{Docker, Images};
-use crate::bridge::wire::{Connect, Version};
-use crate::scenario::client;
 use crate::scenario::examiner::Examiner;
 use crate::scenario::history::{Event, Role};
 use crate::scenario::plan::{Fault, FaultKind, RemotePlan, RemotePreset, Side};
 use crate::scenario::recorder::Recorder;
-
-/// How long a subject may take until it answers CONNECT, and until it has reached for the remote.
-pub(super) const READY: Duration = Duration::from_secs(15);
-/// Between two tries to reach something.
-pub(super) const RETRY: Duration = Duration::from_millis(20);
-/// How long a container may take to end after SIGTERM.
-pub(super) const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Everything of one subject's run.
 pub(crate) struct DockerWorld {
@@ -147,7 +139,7 @@ impl DockerWorld {
 
     /// Waits until the remote answers CONNECT.
     pub(super) async fn remote_ready(&self) -> Result<(), EnvironmentError> {
-        ready(&self.remote, "the remote", self.remote_address, self.ready_within).await
+        self.remote.answers(self.remote_address, self.ready_within).await
     }
 
     /// What the helper sees of the remote: by its name, at its address on the link, and at every other address it has.
@@ -213,7 +205,7 @@ impl DockerWorld {
         match timeout(READY + FAREWELL, onlooker.end()).await {
             Ok(status) if status == "exit code 0" => Ok(()),
             Ok(status) if status == "exit code 1" => {
-                Err(not_ready(&self.subject, "the subject", READY, "it made no connection to the remote"))
+                Err(self.subject.awaited().not_ready(READY, "it made no connection to the remote"))
             }
             Ok(status) => Err(missing(&format!("the onlooker ended with {status}"))),
             Err(_) => Err(missing("the onlooker did not end")),
@@ -273,11 +265,11 @@ impl World for DockerWorld {
 
     async fn start_subject(&mut self) -> Result<(), EnvironmentError> {
         self.subject.start().await?;
-        ready(&self.subject, "the subject", self.listener, READY).await?;
+        self.subject.answers(self.listener, READY).await?;
         if let Some(proxy) = &mut self.proxy {
             return match timeout(READY, proxy.connected()).await {
                 Ok(connected) => Ok(connected?),
-                Err(_) => Err(not_ready(&self.subject, "the subject", READY, "it made no connection to the remote")),
+                Err(_) => Err(self.subject.awaited().not_ready(READY, "it made no connection to the remote")),
             };
         }
         self.subject_connected().await
@@ -323,36 +315,4 @@ impl World for DockerWorld {
 /// A mistake of the laboratory itself.
 fn missing(why: &str) -> EnvironmentError {
     DockerError::Probe { what: "preparing the world".to_owned(), why: why.to_owned() }.into()
-}
-
-/// Waits until a container answers CONNECT.
-async fn ready(
-    container: &Container,
-    what: &str,
-    address: SocketAddr,
-    patience: Duration,
-) -> Result<(), EnvironmentError> {
-    let mut why = "it was never reached".to_owned();
-    let answered = async {
-        while let Err(error) = client::connect(address, Connect::new(Version::V5, "lab-ready")).await {
-            why = error.to_string();
-            sleep(RETRY).await;
-        }
-    };
-    tokio::select! {
-        result = timeout(patience, answered) => if result.is_ok() { return Ok(()) },
-        status = container.end() => {
-            let tail = container.log().tail();
-            let last = if tail.is_empty() { String::new() } else { format!("; it said last: {}", tail.join(" / ")) };
-            let log = container.log().path().to_owned();
-            return Err(EnvironmentError::Ended { what: what.to_owned(), status, log, last });
-        }
-    }
-    Err(not_ready(container, what, patience, &why))
-}
-
-fn not_ready(container: &Container, what: &str, patience: Duration, why: &str) -> EnvironmentError {
-    let log = container.log().path();
-    let logs = log.parent().unwrap_or(log).to_owned();
-    EnvironmentError::NotReady { what: what.to_owned(), seconds: patience.as_secs(), why: why.to_owned(), logs }
 }

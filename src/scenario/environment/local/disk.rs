@@ -1,11 +1,17 @@
 //! A small disk of the subject's own, mounted over its folder.
+#[cfg(target_os = "linux")]
 use std::ffi::CString;
 use std::io;
+#[cfg(target_os = "linux")]
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// As it stands in the list of mounts, for whoever wonders.
-const SOURCE: &str = "mqtt-bridge-lab";
+#[cfg(target_os = "linux")]
+use super::super::owner::Owner;
+
+/// As it stands in the list of mounts, with the mark of its runner behind it.
+#[cfg(target_os = "linux")]
+pub(super) const SOURCE: &str = "mqtt-bridge-lab";
 
 /// A tmpfs; unmounted when it is dropped.
 #[derive(Debug)]
@@ -30,7 +36,7 @@ impl Disk {
     /// What the operating system said.
     #[cfg(target_os = "linux")]
     pub(super) fn mount(folder: &Path, bytes: u64) -> io::Result<Self> {
-        let (source, kind) = (CString::new(SOURCE)?, CString::new("tmpfs")?);
+        let (source, kind) = (CString::new(format!("{SOURCE}:{}", Owner::this().mark()))?, CString::new("tmpfs")?);
         let (target, options) = (path(folder)?, CString::new(format!("size={bytes},mode=0755"))?);
         let flags = libc::MS_NODEV | libc::MS_NOSUID;
         // SAFETY: all pointers are to strings that outlive the call.
@@ -54,17 +60,27 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         #[cfg(target_os = "linux")]
-        if let Ok(target) = path(&self.folder) {
-            // Also where a process that is about to end has a file on it.
-            // SAFETY: the pointer is to a string that outlives the call.
-            if unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } != 0 {
-                let error = io::Error::last_os_error();
-                tracing::warn!(path = %self.folder.display(), %error, "a tmpfs is left mounted");
-            }
+        if let Err(error) = unmount(&self.folder) {
+            tracing::warn!(path = %self.folder.display(), %error, "a tmpfs is left mounted");
         }
     }
 }
 
+/// Unmounts the one over a folder, also where a process that is about to end has a file on it.
+///
+/// # Errors
+/// What the operating system said.
+#[cfg(target_os = "linux")]
+pub(super) fn unmount(folder: &Path) -> io::Result<()> {
+    let target = path(folder)?;
+    // SAFETY: the pointer is to a string that outlives the call.
+    match unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(target_os = "linux")]
 fn path(path: &Path) -> io::Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }

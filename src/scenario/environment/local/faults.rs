@@ -1,10 +1,9 @@
 //! What is done to the link, to the processes and to the disk of a world on loopback.
-use super::super::proxy::{Door, Established, Link};
-use super::super::remote::save_sessions;
+use super::super::proxy::Link;
 use super::super::{EnvironmentError, disk};
 use super::world::LocalWorld;
 use crate::scenario::history::Event;
-use crate::scenario::plan::{Fault, FaultKind, Parameters, Place, Side};
+use crate::scenario::plan::{Fault, FaultKind, Place, Side};
 
 impl LocalWorld {
     pub(super) async fn begin(&mut self, index: usize, fault: &Fault) -> Result<(), EnvironmentError> {
@@ -45,7 +44,8 @@ impl LocalWorld {
         }
         match (fault.place(), fault.on) {
             (Place::Process, Side::Remote) => {
-                self.bring_remote_back(index, fault).await?;
+                self.remote.come_back(fault).await?;
+                self.put_link().await?;
                 self.recorder.record(off);
                 self.verify().await?;
             }
@@ -79,9 +79,8 @@ impl LocalWorld {
     }
 
     fn wanted(&self) -> Link {
-        let link = Link::under(self.on_link.iter().map(|(index, fault)| (*index, fault)));
-        // Nobody listens where there is no remote.
-        if self.remote.is_none() && link.door == Door::Open { Link { door: Door::Refuse, ..link } } else { link }
+        let in_force = self.on_link.iter().map(|(index, fault)| (*index, fault));
+        Link::under(in_force).before(self.remote.is_there())
     }
 
     /// A fault that does not look as it should makes the run worth little.
@@ -90,13 +89,9 @@ impl LocalWorld {
         if let Some(proxy) = &self.proxy
             && let Err(error) = proxy.verify(self.wanted().door).await
         {
-            self.doubt(error.to_string());
+            self.recorder.doubt(error.to_string());
         }
         Ok(())
-    }
-
-    fn doubt(&self, why: String) {
-        self.recorder.record(Event::Doubt { why });
     }
 
     fn signal_subject(&self, signal: libc::c_int) {
@@ -110,61 +105,19 @@ impl LocalWorld {
         let failed = |source| EnvironmentError::Disk { path: disk.folder().to_owned(), source };
         disk::fill(disk.folder()).map_err(failed)?;
         if !disk::is_full(disk.folder()) {
-            self.doubt("the disk was to be full, and something could still be written".to_owned());
+            self.recorder.doubt("the disk was to be full, and something could still be written");
         }
         Ok(())
     }
 
-    /// The link stands still while the remote passes on what it has acknowledged, and while it writes its sessions down
-    /// where nobody will give it the time to; to the subject it is a remote that was slow for a moment, and then ended.
     async fn take_remote_away(&mut self, index: usize, fault: &Fault) -> Result<(), EnvironmentError> {
-        let still = Link { established: Established::Stall, door: Door::Hang, ..Link::OPEN };
         if let Some(proxy) = &mut self.proxy {
-            proxy.set(&still).await?;
+            proxy.set(&Link::STILL).await?;
         }
-        if let Err(error) = self.examiner.has_everything(self.remote_address).await {
-            self.doubt(format!("the remote may take messages with it that it had acknowledged: {error}"));
-        }
-        let polite = fault.kind != FaultKind::Kill;
-        if !forgets(fault) {
-            match (&self.sessions, &self.remote) {
-                (Some(file), Some(remote)) if !polite => {
-                    if !save_sessions(remote, file).await {
-                        self.doubt("the remote did not write its sessions down before it was killed".to_owned());
-                    }
-                }
-                (Some(_), _) => {}
-                (None, _) => self.doubt("the remote keeps its sessions in memory: they ended with it".to_owned()),
-            }
-        }
-        self.recorder.record(Event::FaultOn { fault: index, kind: fault.kind, on: fault.on });
-        self.end_remote(polite).await;
+        self.remote.take_away(index, fault).await;
         // What the remote had written goes through, with its FIN behind it.
         self.put_link().await?;
-        if let Err(error) = self.examiner.is_away().await {
-            self.doubt(error.to_string());
-        }
+        self.remote.receiver_is_away().await;
         Ok(())
     }
-
-    async fn bring_remote_back(&mut self, _: usize, fault: &Fault) -> Result<(), EnvironmentError> {
-        if self.remote.is_none() {
-            if let Some(file) = self.sessions.as_ref().filter(|file| forgets(fault) && file.exists()) {
-                let failed = |source| EnvironmentError::File { path: file.clone(), source };
-                std::fs::remove_file(file).map_err(failed)?;
-            }
-            let remote = self.remote_launch.start()?;
-            self.remote_launch.ready(&remote, self.remote_address).await?;
-            self.remote = Some(remote);
-        }
-        if let Err(error) = self.examiner.is_back().await {
-            self.doubt(error.to_string());
-        }
-        self.put_link().await
-    }
-}
-
-/// Whether the remote is to forget its sessions.
-fn forgets(fault: &Fault) -> bool {
-    matches!(fault.parameters, Parameters::Session { lost: true })
 }

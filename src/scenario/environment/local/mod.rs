@@ -1,4 +1,6 @@
 //! Child processes and a fault proxy on loopback: needs nothing installed but, at best, mosquitto.
+#[cfg(target_os = "linux")]
+mod clean;
 mod disk;
 mod faults;
 mod world;
@@ -6,6 +8,8 @@ mod world;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+#[cfg(target_os = "linux")]
+pub use self::clean::clean;
 use self::world::LocalWorld;
 use super::{Environment, EnvironmentError, Request, Support, ports, programs};
 use crate::scenario::plan::{Fault, FaultKind, Plan, Side, SubjectPlan};

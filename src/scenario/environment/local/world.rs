@@ -1,17 +1,18 @@
 //! One subject's world on loopback: remote, fault proxy and subject.
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::time::timeout;
 
-use super::super::launch::{Launch, READY};
+use super::super::launch::Launch;
 use super::super::process::Process;
 use super::super::proxy::Proxy;
+use super::super::ready::READY;
+use super::super::remote_process::Remote;
 use super::super::{EnvironmentError, Request, World, disk, programs, remote};
 use super::disk::Disk;
 use super::free_port;
-use crate::scenario::examiner::Examiner;
 use crate::scenario::history::Role;
 use crate::scenario::plan::{Fault, Plan};
 use crate::scenario::recorder::Recorder;
@@ -20,13 +21,7 @@ use crate::scenario::subject::{self, Sites};
 /// Remote, proxy and subject of one run.
 pub(crate) struct LocalWorld {
     pub(super) recorder: Recorder,
-    pub(super) examiner: Examiner,
-    pub(super) remote: Option<Process>,
-    pub(super) remote_launch: Launch,
-    pub(super) remote_address: SocketAddr,
-    /// Where the remote keeps its sessions, where it does.
-    pub(super) sessions: Option<PathBuf>,
-    remote_version: String,
+    pub(super) remote: Remote,
     proxy_address: SocketAddr,
     pub(super) proxy: Option<Proxy>,
     /// Faults of the link that are in force.
@@ -43,6 +38,10 @@ pub(crate) struct LocalWorld {
 impl LocalWorld {
     pub(super) async fn prepare(own: &Path, request: Request<'_>) -> Result<Self, EnvironmentError> {
         let Request { plan, subject, folder, recorder, examiner } = request;
+        #[cfg(target_os = "linux")]
+        for folder in super::clean::clean()? {
+            tracing::warn!(folder = %folder.display(), "a killed replay had left its disk mounted");
+        }
         let (listener, proxy_address, metrics) = (free_port()?, free_port()?, free_port()?);
         let work = folder.join("work");
         let remote = (proxy_address.ip().to_string(), proxy_address.port());
@@ -58,18 +57,12 @@ impl LocalWorld {
         let launch = launch.leaving(configuration.leftovers);
         let remote_address = free_port()?;
         let chosen = remote::choose(plan, own, remote_address, &folder.join("remote")).await?;
-        let what_runs = (chosen.program, chosen.arguments);
-        let remote_launch = Launch::new(Role::Remote, "the remote", what_runs, folder, recorder)?;
-        let remote = remote_launch.start()?;
-        remote_launch.ready(&remote, remote_address).await?;
+        let what_runs = (chosen.program.clone(), chosen.arguments.clone());
+        let remote = Launch::new(Role::Remote, "the remote", what_runs, folder, recorder)?;
+        let remote = Remote::start(chosen, remote, remote_address, examiner, recorder).await?;
         Ok(Self {
             recorder: recorder.clone(),
-            examiner: examiner.clone(),
-            remote: Some(remote),
-            remote_launch,
-            remote_address,
-            sessions: chosen.sessions,
-            remote_version: chosen.version,
+            remote,
             proxy_address,
             proxy: None,
             on_link: BTreeMap::new(),
@@ -101,12 +94,6 @@ impl LocalWorld {
         let Some(subject) = self.subject.take() else { return };
         self.launch.end(&subject, politely).await;
     }
-
-    /// SIGTERM, or SIGKILL at once.
-    pub(super) async fn end_remote(&mut self, politely: bool) {
-        let Some(remote) = self.remote.take() else { return };
-        self.remote_launch.end(&remote, politely).await;
-    }
 }
 
 /// A disk of its own for the subject's folder, where the plan fills it.
@@ -117,7 +104,7 @@ fn mounted(plan: &Plan, folder: &Path) -> Result<Option<Disk>, EnvironmentError>
 
 impl World for LocalWorld {
     fn remote_version(&self) -> String {
-        self.remote_version.clone()
+        self.remote.version().to_owned()
     }
 
     fn subject_version(&self) -> String {
@@ -125,7 +112,7 @@ impl World for LocalWorld {
     }
 
     fn remote(&self) -> SocketAddr {
-        self.remote_address
+        self.remote.address()
     }
 
     fn listener(&self) -> SocketAddr {
@@ -137,7 +124,7 @@ impl World for LocalWorld {
     }
 
     async fn open_link(&mut self) -> Result<(), EnvironmentError> {
-        self.proxy = Some(Proxy::open(self.proxy_address, &self.remote_address.to_string())?);
+        self.proxy = Some(Proxy::open(self.proxy_address, &self.remote.address().to_string())?);
         Ok(())
     }
 
@@ -164,7 +151,7 @@ impl World for LocalWorld {
         match (&self.proxy, self.on_link.values().next_back()) {
             (None, _) => "closed",
             (_, Some(fault)) => fault.kind.name(),
-            (_, None) if self.remote.is_none() => "without a remote",
+            (_, None) if !self.remote.is_there() => "without a remote",
             (Some(_), None) => "open",
         }
     }
@@ -175,7 +162,7 @@ impl World for LocalWorld {
 
     async fn stop_remote(&mut self) {
         self.proxy = None;
-        self.end_remote(true).await;
+        self.remote.end(true).await;
         self.disk = None;
     }
 }

@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::super::owner::Owner;
 use super::error::NetnsError;
-use super::owner::{Owner, PREFIX, VARIABLE};
+use super::marks::{self, PREFIX, VARIABLE};
 use super::tools::{Tool, run};
 
 /// What was removed.
@@ -61,7 +62,7 @@ fn left_interfaces(json: &str) -> Vec<String> {
     }
     let links: Vec<Link> = serde_json::from_str(json).unwrap_or_default();
     let ours = links.into_iter().filter(|link| link.ifname.starts_with(PREFIX));
-    ours.filter(|link| Owner::from_alias(&link.ifalias).is_some_and(|owner| !owner.lives()))
+    ours.filter(|link| marks::from_alias(&link.ifalias).is_some_and(|owner| !owner.lives()))
         .map(|link| link.ifname)
         .collect()
 }
@@ -91,7 +92,7 @@ mod tests {
         let json = format!(
             r#"[{{"ifname":"lo"}},{{"ifname":"mqb1b","ifalias":"{}"}},{{"ifname":"mqb2b","ifalias":"mqtt-bridge replay 1:0"}},
                 {{"ifname":"mqb3b","ifalias":"of somebody else"}},{{"ifname":"eth0","ifalias":"mqtt-bridge replay 1:0"}}]"#,
-            Owner::this()
+            marks::alias(Owner::this())
         );
         assert_eq!(left_interfaces(&json), ["mqb2b"]);
     }

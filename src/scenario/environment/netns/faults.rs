@@ -3,16 +3,16 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::super::launch::RETRY;
 use super::super::process::Process;
-use super::super::remote::save_sessions;
-use super::super::{EnvironmentError, World, disk};
+use super::super::proxy::Link;
+use super::super::ready::RETRY;
+use super::super::{EnvironmentError, disk};
 use super::error::NetnsError;
 use super::look::{Expected, Look};
 use super::rules::{self, ENDS};
 use super::tools::{Tool, run};
 use super::world::{MQTT, NetnsWorld};
-use super::{loss, topology};
+use super::{loss, proxy, topology};
 use crate::scenario::history::Event;
 use crate::scenario::plan::{Fault, FaultKind, Parameters, Place, Side};
 
@@ -105,8 +105,11 @@ impl NetnsWorld {
         Ok(())
     }
 
-    /// Makes the link slower, or as fast as it was.
-    async fn impair(&self, fault: &Fault, holds: bool) -> Result<(), EnvironmentError> {
+    /// Makes the link worse, or as it was.
+    async fn impair(&mut self, fault: &Fault, holds: bool) -> Result<(), EnvironmentError> {
+        if proxy::makes(fault) {
+            return self.put_proxy().await;
+        }
         if let Some(script) = rules::shape(fault, holds) {
             self.run(None, Tool::Tc, script).await?;
         }
@@ -114,6 +117,15 @@ impl NetnsWorld {
             if let Some(script) = rules::delay(fault, holds) {
                 self.run(Some(side), Tool::Tc, script).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Lets the proxy, where there is one, do what is its own to do.
+    async fn put_proxy(&mut self) -> Result<(), EnvironmentError> {
+        let Some(proxy) = &mut self.proxy else { return Ok(()) };
+        if let Some(why) = proxy.put(&self.in_force, self.remote.is_there()).await? {
+            self.recorder.doubt(why);
         }
         Ok(())
     }
@@ -132,18 +144,14 @@ impl NetnsWorld {
         Ok(self.topology.remote.within(kill).await?)
     }
 
-    fn doubt(&self, why: String) {
-        self.recorder.record(Event::Doubt { why });
-    }
-
     /// A fault that does not look as it should makes the run worth little.
     async fn verify(&self) -> Result<(), EnvironmentError> {
         let look = Look::take(&self.topology, &self.mounts, MQTT).await?;
-        if let Some(why) = Expected::during(self.in_force.values(), self.remote.is_some()).differs(&look) {
+        if let Some(why) = Expected::during(self.in_force.values(), self.remote.is_there()).differs(&look) {
             let in_force: Vec<&str> = self.in_force.values().map(|fault| fault.kind.name()).collect();
             let state =
                 if in_force.is_empty() { "healed".to_owned() } else { format!("under {}", in_force.join(", ")) };
-            self.doubt(format!("the link was to be {state}: {why}"));
+            self.recorder.doubt(format!("the link was to be {state}: {why}"));
         }
         Ok(())
     }
@@ -154,7 +162,8 @@ impl NetnsWorld {
             for side in ENDS {
                 let dropped = loss::sample(&self.topology, side, index).await?;
                 if dropped == 0 && loss::would_show(*percent) {
-                    self.doubt(format!("{percent} % of the packets to the {side:?} were to be lost, and none was"));
+                    self.recorder
+                        .doubt(format!("{percent} % of the packets to the {side:?} were to be lost, and none was"));
                 }
             }
         }
@@ -163,7 +172,7 @@ impl NetnsWorld {
                 let asked = ["qdisc", "show", "dev", topology::port(side)];
                 let shown = self.topology.switch.within(move || run(Tool::Tc, &asked, "")).await?;
                 if !shown.contains("tbf") {
-                    self.doubt(format!("the way to the {side:?} was to be throttled: {}", shown.trim()));
+                    self.recorder.doubt(format!("the way to the {side:?} was to be throttled: {}", shown.trim()));
                 }
             }
         }
@@ -174,12 +183,12 @@ impl NetnsWorld {
     async fn signal(&self, side: Side, signal: libc::c_int) {
         let process = match side {
             Side::Bridge => self.subject.as_ref(),
-            Side::Remote => self.remote.as_ref(),
+            Side::Remote => self.remote.process(),
         };
         let Some(process) = process else { return };
         process.signal(signal);
         if !is_still(process, signal == libc::SIGSTOP).await {
-            self.doubt(format!("signal {signal} to the {side:?} has no effect"));
+            self.recorder.doubt(format!("signal {signal} to the {side:?} has no effect"));
         }
     }
 
@@ -187,64 +196,36 @@ impl NetnsWorld {
         let Some(folder) = self.disk() else { return Ok(()) };
         disk::fill(&folder).map_err(|source| NetnsError::system("the subject's disk", source))?;
         if !disk::is_full(&folder) {
-            self.doubt("the disk was to be full, and something could still be written".to_owned());
+            self.recorder.doubt("the disk was to be full, and something could still be written");
         }
         Ok(())
     }
 
-    /// The link is silent while the remote passes on what it has acknowledged, and while it writes its sessions down
-    /// where nobody will give it the time to; to the subject it is a remote that was slow for a moment, and then ended.
     async fn take_remote_away(&mut self, index: usize, fault: &Fault) -> Result<(), EnvironmentError> {
         self.open = false;
         self.arrange().await?;
-        if let Err(error) = self.examiner.has_everything(self.remote()).await {
-            self.doubt(format!("the remote may take messages with it that it had acknowledged: {error}"));
+        if let Some(proxy) = &mut self.proxy {
+            // Nor does it bring the remote anything more.
+            proxy.set(&Link::STILL).await?;
         }
-        let polite = fault.kind != FaultKind::Kill;
-        if !forgets(fault) {
-            match (&self.sessions, &self.remote) {
-                (Some(file), Some(remote)) if !polite => {
-                    if !save_sessions(remote, file).await {
-                        self.doubt("the remote did not write its sessions down before it was killed".to_owned());
-                    }
-                }
-                (Some(_), _) => {}
-                (None, _) => self.doubt("the remote keeps its sessions in memory: they ended with it".to_owned()),
-            }
-        }
-        self.recorder.record(Event::FaultOn { fault: index, kind: fault.kind, on: fault.on });
-        self.end_remote(polite).await;
+        self.remote.take_away(index, fault).await;
         // Its kernel repeats the FIN, or answers with RST.
         self.open = true;
+        self.put_proxy().await?;
         self.arrange().await?;
-        if let Err(error) = self.examiner.is_away().await {
-            self.doubt(error.to_string());
-        }
+        self.remote.receiver_is_away().await;
         self.verify().await
     }
 
     /// Whoever comes to the remote by the link is refused until the receiver is in its place.
     async fn bring_remote_back(&mut self, fault: &Fault) -> Result<(), EnvironmentError> {
-        if self.remote.is_none() {
+        if !self.remote.is_there() {
             self.run(Some(Side::Remote), Tool::Nft, rules::gate(true)).await?;
-            if let Some(file) = self.sessions.as_ref().filter(|file| forgets(fault) && file.exists()) {
-                let failed = |source| EnvironmentError::File { path: file.clone(), source };
-                std::fs::remove_file(file).map_err(failed)?;
-            }
-            let remote = self.remote_launch.start()?;
-            self.remote_launch.ready(&remote, self.remote()).await?;
-            self.remote = Some(remote);
         }
-        if let Err(error) = self.examiner.is_back().await {
-            self.doubt(error.to_string());
-        }
+        self.remote.come_back(fault).await?;
+        self.put_proxy().await?;
         self.run(Some(Side::Remote), Tool::Nft, rules::gate(false)).await
     }
-}
-
-/// Whether the remote is to forget its sessions.
-fn forgets(fault: &Fault) -> bool {
-    matches!(fault.parameters, Parameters::Session { lost: true })
 }
 
 /// Waits until a process stands still, or does not any more; whether it came to that.

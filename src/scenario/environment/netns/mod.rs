@@ -6,10 +6,11 @@ mod error;
 mod faults;
 mod look;
 mod loss;
+mod marks;
 mod mounts;
 mod names;
 mod namespace;
-mod owner;
+mod proxy;
 mod rights;
 mod rules;
 mod sockets;
@@ -18,6 +19,7 @@ mod topology;
 mod world;
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 pub use self::clean::{Cleaned, clean};
 pub use self::error::NetnsError;
@@ -49,13 +51,11 @@ impl Environment for Netns {
 
     fn support(&self, fault: &Fault) -> Support {
         match (fault.kind, fault.on, &fault.parameters) {
-            (FaultKind::DropPackets, ..) | (FaultKind::Delay, _, Parameters::Delay { only: Some(_), .. }) => {
-                Support::Unsupported(
-                    "to the kernel MQTT's packets are bytes like others: take local or docker for this",
+            (FaultKind::Delay, _, Parameters::Delay { only: None, .. }) if proxy::makes(fault) => {
+                Support::Approximated(
+                    "this kernel has no sch_netem: a proxy at the remote's end delays what is written, and TCP's own packets \
+                 are as fast as ever",
                 )
-            }
-            (FaultKind::Delay, ..) if !has_netem() => {
-                Support::Unsupported("this kernel has no sch_netem (tc qdisc ... netem): take local or docker for this")
             }
             (FaultKind::FillDisk, Side::Remote, _) => Support::Unsupported("only the bridge has a disk of its own"),
             (FaultKind::Throttle, ..) => Support::Approximated("the bytes of Ethernet, IP and TCP are counted as well"),
@@ -84,11 +84,14 @@ impl Environment for Netns {
 
 /// Whether the kernel can delay packets: asked of a namespace that nobody uses.
 fn has_netem() -> bool {
-    let tried = on_a_thread(|| {
-        unshare(libc::CLONE_NEWNET)?;
-        Ok(run(Tool::Tc, &["-batch", "-"], "qdisc add dev lo root netem delay 1ms\n").is_ok())
-    });
-    tried.unwrap_or(false)
+    static HAS_NETEM: OnceLock<bool> = OnceLock::new();
+    *HAS_NETEM.get_or_init(|| {
+        let tried = on_a_thread(|| {
+            unshare(libc::CLONE_NEWNET)?;
+            Ok(run(Tool::Tc, &["-batch", "-"], "qdisc add dev lo root netem delay 1ms\n").is_ok())
+        });
+        tried.unwrap_or(false)
+    })
 }
 
 #[cfg(test)]

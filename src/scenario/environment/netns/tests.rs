@@ -1,10 +1,10 @@
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use super::super::owner::Owner;
 use super::super::proxy::probe::{self, Seen};
 use super::super::suite::{self, Examined};
 use super::look::{connect, resolve};
-use super::owner::Owner;
 use super::topology::Topology;
 use super::*;
 
@@ -74,7 +74,7 @@ fn there_is_no_way_around_the_link() {
 }
 
 async fn look_for_a_way_around() {
-    let topology = Topology::make(&Owner::this()).await.unwrap();
+    let topology = Topology::make(Owner::this()).await.unwrap();
     let addresses = topology.addresses;
     let listen = move || {
         let listener = std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, world::MQTT));
@@ -111,7 +111,7 @@ fn an_interface_that_a_dead_runner_left_is_removed() {
     let script = format!(
         "link add mqb0b type veth peer name peer0\nlink set dev mqb0b alias \"mqtt-bridge replay 1:0\"\n\
          link add mqb1b type veth peer name peer1\nlink set dev mqb1b alias \"{}\"\n",
-        Owner::this()
+        marks::alias(Owner::this())
     );
     let removed = on_a_thread(|| {
         unshare(libc::CLONE_NEWNET)?;

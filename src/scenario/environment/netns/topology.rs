@@ -6,10 +6,11 @@
 //! The switch forwards frames and has no address. Neither end has a route to anything but its own two networks.
 use std::path::Path;
 
+use super::super::owner::Owner;
 use super::addresses::Addresses;
 use super::error::NetnsError;
+use super::marks;
 use super::namespace::Namespace;
-use super::owner::Owner;
 use super::tools::{Tool, run};
 use crate::scenario::plan::Side;
 
@@ -36,14 +37,14 @@ impl Topology {
     ///
     /// # Errors
     /// [`NetnsError`]; nothing is left behind.
-    pub(super) async fn make(owner: &Owner) -> Result<Self, NetnsError> {
+    pub(super) async fn make(owner: Owner) -> Result<Self, NetnsError> {
         let (switch, bridge, remote) = (Namespace::create()?, Namespace::create()?, Namespace::create()?);
         let addresses = Addresses::free()?;
-        let runner = [owner.interface('b'), owner.interface('r')];
+        let runner = [marks::interface(owner, 'b'), marks::interface(owner, 'r')];
         // From here on dropping it removes what was made.
         let topology = Self { addresses, switch, bridge, remote, runner };
         let paths = [topology.bridge.path(), topology.remote.path()];
-        ip(runner_script(addresses, &topology.runner, &paths, &owner.to_string()))?;
+        ip(runner_script(addresses, &topology.runner, &paths, &marks::alias(owner)))?;
         for interface in &topology.runner {
             // Where this machine forwards (Docker has it do so), nothing that comes from an end of ours goes any further.
             let switch = Path::new("/proc/sys/net/ipv4/conf").join(interface).join("forwarding");

@@ -7,18 +7,21 @@ use std::path::{Path, PathBuf};
 
 use tokio::time::{sleep, timeout};
 
-use super::super::launch::{Launch, READY, RETRY, Surroundings};
+use super::super::launch::{Launch, Surroundings};
+use super::super::owner::Owner;
 use super::super::process::Process;
+use super::super::ready::{READY, RETRY};
+use super::super::remote_process::Remote;
 use super::super::{EnvironmentError, Request, World, disk, programs, remote};
 use super::clean;
 use super::error::NetnsError;
 use super::look;
+use super::marks;
 use super::mounts::{Disk, Mounts};
 use super::names::{self, Names};
 use super::namespace::Namespace;
-use super::owner::{self, Owner};
+use super::proxy::{self, Proxy};
 use super::topology::Topology;
-use crate::scenario::examiner::Examiner;
 use crate::scenario::history::Role;
 use crate::scenario::plan::{Fault, Side};
 use crate::scenario::recorder::Recorder;
@@ -31,15 +34,12 @@ const METRICS: u16 = 9464;
 /// Remote, link and subject of one run.
 pub(crate) struct NetnsWorld {
     pub(super) recorder: Recorder,
-    pub(super) examiner: Examiner,
     pub(super) topology: Topology,
     pub(super) mounts: Mounts,
     pub(super) names: Names,
-    pub(super) remote: Option<Process>,
-    pub(super) remote_launch: Launch,
-    /// Where the remote keeps its sessions, where it does.
-    pub(super) sessions: Option<PathBuf>,
-    remote_version: String,
+    pub(super) remote: Remote,
+    /// In front of the remote, where the plan has faults that are its own.
+    pub(super) proxy: Option<Proxy>,
     launch: Launch,
     pub(super) subject: Option<Process>,
     subject_version: String,
@@ -61,7 +61,7 @@ impl NetnsWorld {
             tracing::warn!("{left}");
         }
         let owner = Owner::this();
-        let topology = Topology::make(&owner).await?;
+        let topology = Topology::make(owner).await?;
         let addresses = topology.addresses;
         let file = |path: &Path, source| EnvironmentError::File { path: path.to_owned(), source };
         let doors = folder.join("namespaces.txt");
@@ -92,26 +92,26 @@ impl NetnsWorld {
             .within(surroundings(owner, &topology.bridge, Some(&mounts)))
             .leaving(configuration.leftovers);
 
-        let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, MQTT));
-        let chosen = remote::choose(plan, own, everywhere, &folder.join("remote")).await?;
-        let what_runs = (chosen.program, chosen.arguments);
-        let remote_launch = Launch::new(Role::Remote, "the remote", what_runs, folder, recorder)?.within(surroundings(
-            owner,
-            &topology.remote,
-            None,
-        ));
-        let remote = remote_launch.start()?;
-        remote_launch.ready(&remote, SocketAddr::from((addresses.remote_control(), MQTT))).await?;
+        let at_remote = || surroundings(owner, &topology.remote, None);
+        let untouched = SocketAddr::from((addresses.remote_control(), MQTT));
+        let has_proxy = plan.faults.iter().any(proxy::makes);
+        // On the link stands the proxy then.
+        let listens = if has_proxy { untouched } else { SocketAddr::from((Ipv4Addr::UNSPECIFIED, MQTT)) };
+        let chosen = remote::choose(plan, own, listens, &folder.join("remote")).await?;
+        let what_runs = (chosen.program.clone(), chosen.arguments.clone());
+        let remote = Launch::new(Role::Remote, "the remote", what_runs, folder, recorder)?.within(at_remote());
+        let remote = Remote::start(chosen, remote, untouched, examiner, recorder).await?;
+        let proxy = match has_proxy {
+            true => Some(Proxy::start(own, addresses, at_remote(), folder, recorder).await?),
+            false => None,
+        };
         Ok(Self {
             recorder: recorder.clone(),
             topology,
             mounts,
             names,
-            examiner: examiner.clone(),
-            remote: Some(remote),
-            remote_launch,
-            sessions: chosen.sessions,
-            remote_version: chosen.version,
+            remote,
+            proxy,
             launch,
             subject: None,
             subject_version,
@@ -150,18 +150,11 @@ impl NetnsWorld {
             self.launch.end(&subject, politely).await;
         }
     }
-
-    /// SIGTERM, or SIGKILL at once.
-    pub(super) async fn end_remote(&mut self, politely: bool) {
-        if let Some(remote) = self.remote.take() {
-            self.remote_launch.end(&remote, politely).await;
-        }
-    }
 }
 
 impl World for NetnsWorld {
     fn remote_version(&self) -> String {
-        self.remote_version.clone()
+        self.remote.version().to_owned()
     }
 
     fn subject_version(&self) -> String {
@@ -169,7 +162,7 @@ impl World for NetnsWorld {
     }
 
     fn remote(&self) -> SocketAddr {
-        (self.topology.addresses.remote_control(), MQTT).into()
+        self.remote.address()
     }
 
     fn listener(&self) -> SocketAddr {
@@ -213,7 +206,7 @@ impl World for NetnsWorld {
     fn link(&self) -> &'static str {
         match self.in_force.values().next_back() {
             Some(fault) => fault.kind.name(),
-            None if self.remote.is_none() => "without a remote",
+            None if !self.remote.is_there() => "without a remote",
             None if self.open => "open",
             None => "closed",
         }
@@ -224,7 +217,10 @@ impl World for NetnsWorld {
     }
 
     async fn stop_remote(&mut self) {
-        self.end_remote(true).await;
+        if let Some(proxy) = self.proxy.take() {
+            proxy.end().await;
+        }
+        self.remote.end(true).await;
     }
 }
 
@@ -238,7 +234,7 @@ fn surroundings(owner: Owner, network: &Namespace, mounts: Option<&Mounts>) -> S
     let (network, mounts) = (network.clone(), mounts.cloned());
     Box::new(move |command| {
         let (network, mounts) = (network.clone(), mounts.clone());
-        command.env(owner::VARIABLE, owner.mark());
+        command.env(marks::VARIABLE, owner.mark());
         // SAFETY: only makes system calls, and the child has one thread.
         unsafe {
             command.pre_exec(move || {

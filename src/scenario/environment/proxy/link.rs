@@ -87,6 +87,8 @@ pub(crate) enum Effect {
 impl Link {
     /// Everything passes.
     pub(crate) const OPEN: Self = Self { established: Established::Flow, door: Door::Open, impairments: Vec::new() };
+    /// Nothing passes, and nobody is told.
+    pub(crate) const STILL: Self = Self { established: Established::Stall, door: Door::Hang, impairments: Vec::new() };
 
     /// What faults make of the link that are in force together, each with its number. Of those that interrupt it, the
     /// one that leaves less wins; what only impairs it adds up. Faults that are none of the link's change nothing.
@@ -102,6 +104,11 @@ impl Link {
             }
         }
         link
+    }
+
+    /// The same with a remote behind it, or without: then nobody listens.
+    pub(crate) fn before(self, remote_is_there: bool) -> Self {
+        if !remote_is_there && self.door == Door::Open { Self { door: Door::Refuse, ..self } } else { self }
     }
 
     /// Whether a fault changes the link at all.

@@ -67,7 +67,8 @@ fn distribution(phases: &[Vec<Duration>; 3], names: [&str; 3]) -> String {
             let (count, all) = (counts[*phase][row], phases[*phase].len());
             // Of its phase: the phases differ in length.
             let share = count as f64 * 100.0 / all as f64;
-            format!("<span class=\"bar\" style=\"width:{share:.2}%\"></span><span class=\"count\">{count}</span>")
+            let bar = format!("<span class=\"bar\" style=\"width:{share:.2}%\"></span>");
+            format!("{}{count}", if count > 0 { &bar } else { "" })
         };
         [range(row)].into_iter().chain(shown.iter().map(bar)).collect()
     };

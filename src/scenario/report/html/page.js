@@ -7,20 +7,16 @@
 
   const list = (lane, name) => (lane.dataset[name] ? lane.dataset[name].split(",") : []);
 
-  // The place of a strip nearest to x (0 to 1000), as words.
+  // The place of a strip that x (0 to 1000) is in or behind, as words.
   const messages = (lane, x) => {
-    let nearest;
-    for (const place of (lane.dataset.places || "").split(";").filter(Boolean)) {
-      const [at, first, last, counts] = place.split(",");
-      const far = Math.abs(Number(at) - x);
-      if (!nearest || far <= nearest.far) nearest = { far, first, last, counts };
-    }
-    if (!nearest || nearest.far > 12) return "no message is intended here";
-    const counts = nearest.counts.split("+").map((count) => {
+    const places = (lane.dataset.places || "").split(";").filter(Boolean).map((place) => place.split(","));
+    const [at, first, last, all] = places.filter(([at]) => Number(at) <= x + 0.06).pop() || [];
+    if (at === undefined || x - at > Math.max(12, 1000 / lane.parentElement.dataset.seconds)) return "no message is intended here";
+    const counts = all.split("+").map((count) => {
       const [many, mark] = count.split("*");
-      return nearest.first === nearest.last ? WORDS[mark] : `${many} ${WORDS[mark]}`;
+      return first === last ? WORDS[mark] : `${many} ${WORDS[mark]}`;
     });
-    const which = nearest.first === nearest.last ? `message ${nearest.first}` : `messages ${nearest.first} to ${nearest.last}`;
+    const which = first === last ? `message ${first}` : `messages ${first} to ${last}`;
     return `${which}: ${counts.join(", ")}`;
   };
 

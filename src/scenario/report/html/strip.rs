@@ -4,6 +4,7 @@ use crate::scenario::plan::Load;
 use crate::scenario::verdict::{Fate, effective_qos, fate};
 
 use super::axis::{Axis, WIDTH};
+use super::lanes::short;
 
 /// The height of a strip, in its own units.
 pub(super) const HEIGHT: u32 = 24;
@@ -180,13 +181,13 @@ impl Strip {
         MARKS.into_iter().map(path).collect()
     }
 
-    /// `x,first-last,count letter...;` for each place: what a person who points at it is told.
+    /// `x,first,last,count*mark+...;` for each place, the worst mark first: what a person who points at it is told.
     pub(super) fn places(&self) -> String {
         let place = |place: &Place| {
-            let counts = MARKS.into_iter().filter(|mark| place.counts[*mark as usize] > 0);
+            let counts = MARKS.into_iter().rev().filter(|mark| place.counts[*mark as usize] > 0);
             let counts: Vec<String> =
                 counts.map(|mark| format!("{}*{}", place.counts[mark as usize], mark as usize)).collect();
-            format!("{:.0},{},{},{}", place.x, place.first, place.last, counts.join("+"))
+            format!("{},{},{},{}", short(place.x), place.first, place.last, counts.join("+"))
         };
         self.places.iter().map(place).collect::<Vec<_>>().join(";")
     }

@@ -8,8 +8,10 @@ use super::axis::Axis;
 use super::text::{details, list, number, shown_number, step, table, text};
 use super::{lanes, latency};
 
-/// Messages of every class: the key in `report.json`, the words, and the number.
-pub(super) const CLASSES: [(&str, &str, fn(&Totals) -> u64); 14] = [
+/// A class of messages: its key in `report.json`, its words, and its number.
+type Class = (&'static str, &'static str, fn(&Totals) -> u64);
+
+const CLASSES: [Class; 14] = [
     ("intended", "intended", |totals| totals.intended),
     ("sent", "sent", |totals| totals.sent),
     ("acknowledged", "acknowledged", |totals| totals.acknowledged),
@@ -136,7 +138,7 @@ fn messages(subject: &SubjectReport, pointer: &str) -> String {
         CLASSES.into_iter().filter(|(key, _, of)| ALWAYS.contains(key) || of(&subject.totals) > 0).collect();
     let header: Vec<&str> = ["topic", "QoS"].into_iter().chain(shown.iter().map(|(_, words, _)| *words)).collect();
     let cells = |totals: &Totals, pointer: &str, qos: u8| -> Vec<String> {
-        let cell = |(key, _, of): &(&str, &str, fn(&Totals) -> u64)| {
+        let cell = |(key, _, of): &Class| {
             let bad = match *key {
                 "lost" => qos > 0,
                 "duplicated" => qos == 2,

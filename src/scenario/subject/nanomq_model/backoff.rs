@@ -51,7 +51,9 @@ mod tests {
             assert_eq!(backoff.wait(), None);
             let waits: Vec<u128> = (0..40).map(|_| backoff.wait().unwrap_or_default().as_millis()).collect();
             for pair in waits.windows(2) {
-                assert!(pair[1] == 2 * pair[0] || (2 * pair[0] > 10_000 && pair[1] < 1_000), "{seed}: {pair:?}");
+                // After a 0 it draws as for the first time, and does not wait for what it draws.
+                let doubled = pair[1] == 2 * pair[0] || pair[0] == 0;
+                assert!(doubled || (2 * pair[0] > 10_000 && pair[1] < 1_000), "{seed}: {pair:?}");
             }
         }
     }

@@ -19,6 +19,30 @@ fn qos_2_is_published_after_its_commit_and_released_after_the_next() {
     assert!(story.forwarder.ids.is_empty() && story.forwarder.in_flight() == 0);
 }
 
+/// Once: a remote whose PUBRECs have an order of their own must not be left again and again.
+#[test]
+fn a_missing_pubrec_ends_the_connection_and_the_next_one_puts_up_with_it() {
+    let mut story = Story::connected(Version::V5);
+    for seq in 1..=3 {
+        story.push(delivery(seq, QoS::ExactlyOnce));
+    }
+    assert_eq!(published(&story.commit().1), [(1, 1, false), (2, 2, false), (3, 3, false)]);
+    assert_eq!(story.say(Packet::Pubrec(Ack::success(2))), []);
+    assert!(story.is_closed());
+    let again = [(1, 1, true), (2, 2, true), (3, 3, true)];
+    assert_eq!(published(&story.connect(connack(true))), again);
+    story.say(Packet::Pubrec(Ack::success(3)));
+    assert!(!story.is_closed());
+    assert_eq!(story.commit().1, [Packet::Pubrel(Ack::success(3))]);
+    for packet_id in 1..=2 {
+        story.say(Packet::Pubrec(Ack::success(packet_id)));
+        assert_eq!(story.commit().1, [Packet::Pubrel(Ack::success(packet_id))]);
+        // Said twice, it is none of a later one.
+        story.say(Packet::Pubrec(Ack::success(packet_id)));
+    }
+    assert!(!story.is_closed());
+}
+
 #[test]
 fn what_comes_behind_a_commit_waits_for_it() {
     let mut story = Story::connected(Version::V5);

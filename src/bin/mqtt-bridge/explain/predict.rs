@@ -1,0 +1,142 @@
+//! `mqtt-bridge explain --config nanomq.conf --scenario FILE`, or `--qps RATE --outage TIME`: before anything is run.
+use std::path::{Path, PathBuf};
+
+use mqtt_bridge::bridge::config::nanomq::send_path;
+use mqtt_bridge::bridge::units;
+use mqtt_bridge::bridge::yaml::Document;
+use mqtt_bridge::scenario::plan::{Plan, SubjectKind};
+use mqtt_bridge::scenario::prediction::{self, Forecast, Range};
+use mqtt_bridge::scenario::{shipped, spec};
+
+use super::Format;
+
+/// What is predicted, besides the configuration.
+#[derive(clap::Args)]
+pub(super) struct Question {
+    /// Predict what this scenario does to the configuration: a file, or the name of a shipped one
+    #[arg(long, value_name = "SCENARIO", requires = "config", conflicts_with_all = ["qps", "outage", "log"])]
+    scenario: Option<PathBuf>,
+    /// Messages a second, published at the bridge
+    #[arg(long, value_name = "RATE", requires_all = ["config", "outage"])]
+    qps: Option<f64>,
+    /// How long the remote is silent
+    #[arg(long, value_name = "TIME", requires_all = ["config", "qps"])]
+    outage: Option<String>,
+    /// QoS of the publishes
+    #[arg(long, value_name = "QOS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
+    qos: u8,
+    /// NanoMQ's -n; without this two for each CPU of this machine, as NanoMQ takes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    workers: Option<u32>,
+    /// The version of NanoMQ
+    #[arg(long, value_name = "VERSION", default_value = "0.24.6")]
+    nanomq: String,
+    /// How many times it is run through in virtual time
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    seeds: u64,
+}
+
+impl Question {
+    pub(super) fn is_asked(&self) -> bool {
+        self.scenario.is_some() || self.qps.is_some()
+    }
+}
+
+pub(super) fn run(config: &Path, question: &Question, format: Format) -> anyhow::Result<u8> {
+    let file = config.canonicalize().map_err(|error| anyhow::anyhow!("{}: {error}", config.display()))?;
+    let mut _unpacked = None;
+    let plan = match (&question.scenario, question.qps, &question.outage) {
+        (Some(scenario), ..) => {
+            let loaded = shipped::load(scenario, &["nanomq-model"])?;
+            let plan = loaded.plan.clone();
+            _unpacked = Some(loaded);
+            plan
+        }
+        (None, Some(qps), Some(outage)) => outage_of(config, qps, outage, question.qos)?,
+        _ => anyhow::bail!("--config needs --scenario, or --qps and --outage"),
+    };
+    let modelled = plan.subjects.iter().find(|subject| subject.kind == SubjectKind::NanomqModel);
+    let Some(mut subject) = modelled.cloned() else { anyhow::bail!("the scenario has no nanomq-model to be asked") };
+    subject.config = Some(file);
+    subject.workers = question.workers.or(subject.workers);
+    subject.settings = [("version".to_owned(), question.nanomq.clone())].into();
+    let forecast = prediction::forecast(&plan, prediction::modelled(&plan, &subject)?, question.seeds)?;
+    match format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&forecast)?),
+        Format::Text => print!("{}", page(config, &plan, &forecast)),
+        Format::Markdown => print!("```text\n{}```\n", page(config, &plan, &forecast)),
+    }
+    Ok(0)
+}
+
+/// Ten seconds, the outage, and twenty seconds more, with one load on the first topic that is forwarded.
+fn outage_of(config: &Path, qps: f64, outage: &str, qos: u8) -> anyhow::Result<Plan> {
+    let text = std::fs::read_to_string(config).map_err(|error| anyhow::anyhow!("{}: {error}", config.display()))?;
+    let path = send_path::read(config, &text)?;
+    let filter = path.bridges.iter().flat_map(|bridge| &bridge.forwards).map(|(filter, _)| filter).next();
+    let Some(filter) = filter else { anyhow::bail!("{}: no bridge forwards anything", config.display()) };
+    let topic: String = filter
+        .split('/')
+        .map(|level| if matches!(level, "+" | "#") { "x" } else { level })
+        .collect::<Vec<_>>()
+        .join("/");
+    let length = units::parse_duration(outage).map_err(|error| anyhow::anyhow!("--outage {outage}: {error}"))?;
+    let publishing = length.as_secs() + 30;
+    let scenario = format!(
+        "name: outage\nabout: The remote is silent for {outage}.\nsubjects: [ {{ kind: nanomq-model }} ]\nload:\n  \
+           - {{ topic: \"{topic}\", qos: {qos}, qps: {qps} }}\ntimeline:\n  - {{ at: 0s, do: publish, for: {publishing}s }}\n  \
+           - {{ at: 10s, do: disconnect, for: {outage} }}\nsettle: 120s\n"
+    );
+    Ok(spec::read(&Document::from_text("--qps and --outage", &scenario), &[""; 0])?)
+}
+
+fn page(config: &Path, plan: &Plan, forecast: &Forecast) -> String {
+    let mut lines = vec![
+        format!(
+            "{} in {}: NanoMQ {}, {} workers, as modelled",
+            config.display(),
+            plan.name,
+            forecast.version,
+            forecast.workers
+        ),
+        format!(
+            "{} messages published at the bridge; {} runs in virtual time, nine of ten lie in the range",
+            forecast.published, forecast.seeds
+        ),
+        String::new(),
+        format!("lost          {}", forecast.lost),
+        format!("duplicated    {}", forecast.duplicated),
+        format!("out of order  {}", forecast.out_of_order),
+    ];
+    if let Some(first) = forecast.first_loss_ms {
+        lines.push(format!("first loss    what is published at {}", seconds(first)));
+    }
+    if let Some(first) = forecast.first_delivery_ms {
+        lines.push(format!("first arrival {} after the heal", seconds(first)));
+    }
+    if let Some(drained) = forecast.drained_ms {
+        lines.push(format!("last of what waited and is not lost {} after the heal", seconds(drained)));
+    }
+    lines.extend([String::new(), "at its fullest   messages           second".to_owned()]);
+    for queue in &forecast.queues {
+        let [low, high] = queue.peak.likely;
+        let peak = if low == high { low.to_string() } else { format!("{low} to {high}") };
+        let at = if high == 0 { "-".to_owned() } else { seconds(queue.at_ms) };
+        lines.push(format!("{:<16} {peak:<18} {at}", queue.name));
+    }
+    if !forecast.changes.is_empty() {
+        lines.extend([String::new(), "one change at a time, tried in the model                lost".to_owned()]);
+        for change in &forecast.changes {
+            lines.push(format!("{:<55} {}", change.what, change.lost));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn seconds(range: Range) -> String {
+    let [low, high] = range.likely.map(|millis| millis as f64 / 1000.0);
+    match high - low < 0.05 {
+        true => format!("{low:.1} s"),
+        false => format!("{low:.1} to {high:.1} s"),
+    }
+}
