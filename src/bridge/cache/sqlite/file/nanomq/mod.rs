@@ -1,8 +1,9 @@
 //! NanoMQ's cache, `mqtt_client.db`, read as if it were ours.
 //!
 //! Its bridges share the file; a row names one of them by `info_id`. `t_client_offline_msg` holds what waits, and its keys
-//! are the sequences here. `t_client_msg` holds what versions before 0.24 had sent and not had acknowledged: it is older
-//! than what waits, and its keys are negative here. Nothing is changed: NanoMQ may want to go on with it.
+//! are the sequences here. `t_client_msg` is for what has a Packet Identifier and a connection, so was sent: it is taken to
+//! be older than what waits, and its keys are negative here. (0.24.6 creates it and left it empty in the fixture.) Nothing
+//! is changed: NanoMQ may want to go on with it.
 mod held;
 mod row;
 
