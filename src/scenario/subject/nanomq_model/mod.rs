@@ -3,7 +3,7 @@
 //!
 //! For whoever maintains NanoMQ, this is what the model shows to be needed, in the order of what it costs:
 //!
-//! 1. **A worker's slot is held until the acknowledgement** ([`bridge`]: `bridge_pub_handler` tests `nng_aio_busy`,
+//! 1. **A worker's slot is held until the acknowledgement** (`bridge.rs`: `bridge_pub_handler` tests `nng_aio_busy`,
 //!    `mqtt_send_msg` ends the aio of QoS 1 and 2 only with PUBACK or PUBCOMP). After a silent cut TCP takes the next
 //!    `parallel` publishes, and every slot is busy before anybody knows. Decide where a message waits *before* it counts
 //!    as in flight, and hold nothing of the worker's while it is.
@@ -21,7 +21,7 @@
 //!    take. Send up to Receive Maximum.
 //! 7. **The part in memory is written when it is full, or after a reconnect** (`flush_mem_threshold`), not at SIGTERM and
 //!    not by age: what stands in it dies with the process.
-//! 8. **`remove_oldest` deletes the rows of other bridges** ([`disk`]): restrict the DELETE to the bridge, and order by id.
+//! 8. **`remove_oldest` deletes the rows of other bridges** (`disk.rs`): restrict the DELETE to the bridge, and order by id.
 //! 9. **`max_send_queue_len` has no default**: without it the first message that needs `ctx_msgs` ends the process.
 //! 10. **The PINGREQ waits for a socket that takes it** (`!p->busy`): with a full socket buffer a dead peer is not noticed.
 //! 11. **The slot test of 0.24.14 and 0.25.1 to 0.25.6** (`|| !connected`) turns 3 from a risk into the rule: while it is
