@@ -31,6 +31,8 @@ enum Format {
     Json,
     /// For an issue
     Markdown,
+    /// A page in one file
+    Html,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
@@ -56,6 +58,7 @@ fn print(comparison: &Comparison, format: Format) -> anyhow::Result<()> {
             compare::terminal::render(comparison, width, colour)
         }
         Format::Json => serde_json::to_string_pretty(comparison)? + "\n",
+        Format::Html => compare::html::render(comparison),
         Format::Markdown => compare::markdown::render(comparison),
     })
 }

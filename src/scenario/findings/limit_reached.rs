@@ -18,7 +18,9 @@ fn find(case: &Case<'_>) -> Option<Said> {
     let dropped: u64 = ["evicted", "full", "expired"].into_iter().map(|reason| dropped(case, reason)).sum();
     let refused = case.totals.refused;
     let queue_full = case.log().seen(Known::QueueFull);
-    if dropped == 0 && refused == 0 && queue_full.is_none() {
+    let said_dropped = case.log().seen(Known::Dropped);
+    let limited = dropped > 0 || queue_full.is_some() || said_dropped.is_some();
+    if !limited && refused == 0 {
         return None;
     }
     let lost = case.lost();
@@ -26,6 +28,9 @@ fn find(case: &Case<'_>) -> Option<Said> {
     if let Some(seen) = queue_full {
         let said = "\"Outgoing messages are being dropped for client\"";
         evidence.push(format!("the log says {said} {}; it does not say how many", seen.words()));
+    }
+    if let Some(seen) = said_dropped {
+        evidence.push(format!("the log says what a limit dropped, {}", seen.words()));
     }
     for reason in ["evicted", "full", "expired"] {
         let count = self::dropped(case, reason);
@@ -38,7 +43,7 @@ fn find(case: &Case<'_>) -> Option<Said> {
         evidence.push(format!("{refused} were refused, and their publishers told, {}", sent_span(&answered)));
     }
     // What was refused alone says nothing of what is lost.
-    let lost = if dropped == 0 && queue_full.is_none() { Vec::new() } else { lost };
+    let lost = if limited { lost } else { Vec::new() };
     if !lost.is_empty() {
         evidence.push(format!("lost: {} ({}), published {}", lost.len(), ranges(&lost), sent_span(&lost)));
     }

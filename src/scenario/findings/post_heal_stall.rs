@@ -1,7 +1,7 @@
 //! The link was back, and nothing went through until `resend_wait` was over.
 use std::time::Duration;
 
-use super::case::Case;
+use super::case::{Case, Noticed};
 use super::words::seconds;
 use super::{Rule, Said};
 
@@ -25,6 +25,14 @@ fn find(case: &Case<'_>) -> Option<Said> {
     let fault = case.silent().last()?;
     let heal = case.heal()?;
     if wait <= heal.saturating_sub(fault.start) {
+        return None;
+    }
+    // Where nothing was published into the dead link no slot is stuck, and what waits does not wait for resend_wait.
+    let noticed = match case.noticed(fault) {
+        Noticed::At(at) => at,
+        Noticed::Never | Noticed::Unknown => fault.end,
+    };
+    if case.sent_within(fault.start, noticed) == 0 {
         return None;
     }
     let linked = case.linked_after(heal).unwrap_or(heal);

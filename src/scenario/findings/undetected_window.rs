@@ -1,4 +1,5 @@
 //! Messages published after the link was gone and before the bridge knew.
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::case::{Case, Message, Noticed};
@@ -26,7 +27,7 @@ pub(super) fn expected(case: &Case<'_>) -> Option<Duration> {
 
 fn find(case: &Case<'_>) -> Option<Said> {
     // A queue that is full loses messages for a reason of its own.
-    if case.log().seen(Known::QueueFull).is_some() {
+    if [Known::QueueFull, Known::Dropped].iter().any(|known| case.log().seen(*known).is_some()) {
         return None;
     }
     // Nor is it the window's fault what the end of the process took with it.
@@ -34,7 +35,13 @@ fn find(case: &Case<'_>) -> Option<Said> {
     let taken = |message: &Message<'_>| {
         taken.iter().any(|(_, _, all)| all.iter().any(|other| (other.load, other.seq) == (message.load, message.seq)))
     };
-    let lost: Vec<Message<'_>> = case.lost().into_iter().filter(|message| !taken(message)).collect();
+    // Nor what the remote refuses: where it sets messages aside, of such a topic nothing ever arrives.
+    let sets_aside = case.log().seen(Known::Quarantined).is_some();
+    let arrives: BTreeSet<u16> =
+        case.messages().filter(|message| message.row.received().is_some()).map(|message| message.load).collect();
+    let refused = |message: &Message<'_>| sets_aside && !arrives.contains(&message.load);
+    let lost = case.lost().into_iter().filter(|message| !taken(message) && !refused(message));
+    let lost: Vec<Message<'_>> = lost.collect();
     let mut evidence = Vec::new();
     let mut all: Vec<Message<'_>> = Vec::new();
     for fault in case.silent() {

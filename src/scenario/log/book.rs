@@ -100,6 +100,9 @@ const fn entry(
 use Known as K;
 use Program::{Mosquitto, MqttBridge, Nanomq};
 
+/// What the lines of our own bridge mean that say what a limit dropped.
+const LIMIT: &str = "a limit or an expiry dropped so many of this topic";
+
 /// In order of importance; the first that fits counts.
 const BOOK: &[Entry] = &[
     entry(
@@ -176,13 +179,9 @@ const BOOK: &[Entry] = &[
         Loss::None,
         "the remote refuses this message for good; it is kept in quarantine",
     ),
-    entry(
-        K::Dropped,
-        MqttBridge,
-        &["bridge ", ": message ", " dropped: "],
-        Loss::One,
-        "a limit or an expiry dropped it",
-    ),
+    entry(K::Dropped, MqttBridge, &["bridge ", " dropped of ", ": evicted "], Loss::Some, LIMIT),
+    entry(K::Dropped, MqttBridge, &["bridge ", " dropped of ", ": full "], Loss::Some, LIMIT),
+    entry(K::Dropped, MqttBridge, &["bridge ", " dropped of ", ": expired "], Loss::Some, LIMIT),
     entry(
         K::SessionLost,
         MqttBridge,
@@ -313,6 +312,9 @@ mod tests {
         let ours =
             "2026-11-24T18:53:36.001933Z  WARN bridge remote: no link to mqtt://emqx:1883 (gone), attempt 1, next";
         assert_eq!(known(ours), Some((MqttBridge, K::NoLink)));
+        let evicted =
+            "2026-11-24T20:15:17.113061Z  WARN bridge remote: 22 dropped of topic test1: evicted (sequences 27 to 56)";
+        assert_eq!(known(evicted), Some((MqttBridge, K::Dropped)));
         assert_eq!(known("1795545610: New connection from 127.0.0.1:55352 on port 30459."), None);
     }
 }

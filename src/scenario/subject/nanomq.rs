@@ -1,5 +1,6 @@
 //! NanoMQ: started in the foreground with as many workers as the scenario says, since its fault depends on their number.
 use std::path::Path;
+use std::time::Duration;
 
 use super::{Configuration, Program, Sites, SubjectError, own_configuration, rounded, topics};
 use crate::bridge::config::nanomq::relocation::{self, Found, Relocation};
@@ -11,6 +12,8 @@ const FILE: &str = "nanomq.conf";
 const CACHE: &str = "cache";
 /// How many messages it keeps where the scenario has no limit: it takes no number for that.
 const CACHE_ROWS: u64 = 102_400;
+/// What its example file has, in milliseconds.
+const RESEND_INTERVAL: u64 = 5000;
 /// Refuses to start where a process that was killed has left it (0.24.6).
 const PID_FILE: &str = "/tmp/nanomq/nanomq.pid";
 
@@ -87,6 +90,14 @@ fn what_it_cannot_say(bridge: &BridgeSettings) -> Vec<String> {
     said
 }
 
+/// Its one tick, in milliseconds: the 5 s of its example file, or a third of a shorter Keep Alive. A tick at which the Keep
+/// Alive is over sends a PINGREQ and does nothing else; were every tick such a one, nothing would ever be sent again and
+/// nothing read from the cache, and that would be the laboratory's doing.
+fn resend_interval(keep_alive: Duration) -> u64 {
+    let third = u64::try_from(keep_alive.as_millis() / 3).unwrap_or(u64::MAX);
+    third.clamp(1, RESEND_INTERVAL)
+}
+
 /// The scenario's remote leg in NanoMQ's words, with its example file's values for what only it has.
 fn generated(
     plan: &Plan,
@@ -96,7 +107,7 @@ fn generated(
     cache: &str,
 ) -> Result<String, SubjectError> {
     let bridge = &plan.bridge;
-    let seconds = |duration: std::time::Duration| format!("\"{}s\"", duration.as_millis().div_ceil(1000).max(1));
+    let seconds = |duration: Duration| format!("\"{}s\"", duration.as_millis().div_ceil(1000).max(1));
     let forwards = topics(plan, Via::Bridge).into_iter();
     let forwards: Vec<String> = forwards
         .map(|(topic, qos)| format!("        {{ local_topic = \"{topic}\", remote_topic = \"{topic}\", qos = {qos} }}"))
@@ -115,7 +126,7 @@ fn generated(
         ("max_parallel_processes", "2".to_owned()),
         ("max_send_queue_len", relocation::QUEUE_LENGTH.to_string()),
         ("max_recv_queue_len", relocation::QUEUE_LENGTH.to_string()),
-        ("resend_interval", "5000".to_owned()),
+        ("resend_interval", resend_interval(bridge.keep_alive).to_string()),
         ("resend_wait", "3000".to_owned()),
         ("cancel_timeout", bridge.ack_timeout.as_millis().to_string()),
         ("retry_qos_0", "true".to_owned()),

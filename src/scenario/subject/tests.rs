@@ -107,7 +107,7 @@ bridges.mqtt.lab = {
     max_parallel_processes = 2
     max_send_queue_len = 256
     max_recv_queue_len = 256
-    resend_interval = 5000
+    resend_interval = 1000
     resend_wait = 65000
     cancel_timeout = 20000
     retry_qos_0 = true
@@ -126,6 +126,9 @@ bridges.mqtt.cache {
     resend_interval = 5000
 }
 "#);
+    let unhurried = format!("bridge: {{ keep_alive: 60s }}\n{SCENARIO}");
+    let patient = configure(&plan(&unhurried), &subject, &sites()).unwrap();
+    assert!(patient.files[0].1.contains("    resend_interval = 5000\n    resend_wait"));
     // The bridge that stands in for it reads the same file.
     let file = Path::new("nanomq.conf");
     let config = crate::bridge::config::nanomq::translate(file, &configuration.files[0].1).unwrap().config;

@@ -1,5 +1,6 @@
 //! Runs side by side: the differences that matter first. Pure; subjects, versions and environments may differ, and where
 //! they do it is said.
+pub mod html;
 pub mod markdown;
 mod measures;
 mod rule;

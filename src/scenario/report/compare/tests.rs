@@ -112,3 +112,43 @@ fn it_is_readable_in_a_terminal_and_in_an_issue() {
         json["rows"].as_array().unwrap().iter().find(|row| row["measure"] == "drained after the heal").unwrap();
     assert_eq!(drained["values"][1], "never");
 }
+
+#[test]
+fn the_page_has_the_same_numbers_and_takes_nothing_from_outside_for_markup() {
+    let runs = [run("before", vec![("mqtt-bridge", flawless())]), run("after", vec![("mqtt-bridge", losing())])];
+    let page = html::render(&compare(&runs));
+    for part in [
+        "<strong class=\"badge fail\">worse</strong> lost: 35 in after/mqtt-bridge, 0 in before/mqtt-bridge (test1 +34, test3 +1)",
+        "<tr><th scope=\"row\">lost</th><td>0</td><td><strong class=\"bad\">35</strong></td></tr>",
+        "<td>169 ms</td><td><strong class=\"bad\">never</strong></td>",
+        "scenario <b>cut-10s</b> · environment <b>local</b>",
+        "content=\"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\"",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    assert!(html::render(&compare(&[runs[0].clone(), runs[0].clone()])).contains("There is none."));
+
+    let markup = "</td><script src=http://a:b@c/>'\"&";
+    let mut comparison = compare(&runs);
+    comparison.setup = vec![markup.to_owned()];
+    for column in &mut comparison.columns {
+        for told in [&mut column.label, &mut column.version, &mut column.summary] {
+            markup.clone_into(told);
+        }
+    }
+    comparison.differences[1].topics = markup.to_owned();
+    let setup = html::render(&comparison);
+    comparison.setup.clear();
+    for column in &mut comparison.columns {
+        for told in [&mut column.scenario, &mut column.environment, &mut column.remote] {
+            markup.clone_into(told);
+        }
+    }
+    let escaped = "&lt;/td&gt;&lt;script src=http://a:***@c/&gt;&#39;&quot;&amp;";
+    // Title, heading, header, verdicts, summaries and versions of two; two labels of each difference, one topic.
+    let everywhere = 6 * 2 + 4 * 2 + 1;
+    for (page, count) in [(setup, everywhere + 1), (html::render(&comparison), everywhere + 3)] {
+        assert!(!page.contains("<script") && !page.contains("a:b@c"), "{page}");
+        assert_eq!(page.matches(escaped).count(), count, "{page}");
+    }
+}

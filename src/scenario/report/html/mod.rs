@@ -9,9 +9,10 @@ mod strip;
 mod subject;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(super) mod text;
 
 use self::axis::Axis;
+pub(super) use self::subject::badge;
 use self::text::{details, text};
 use super::model::Report;
 use super::table;
@@ -34,13 +35,9 @@ pub fn render(plan: &Plan, ledgers: &[(String, Ledger)], report: &Report) -> Str
         text(table::render(report, COLUMNS, false).trim_end())
     );
     let title = format!("{}: {}", text(&report.scenario), report.verdict.name());
-    // Nothing may be fetched, whatever a topic or a log line contains.
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
     [
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
-        &format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n"),
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
-        &format!("<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"),
+        &head(&title, "script-src 'unsafe-inline'; "),
+        "<body>\n<main>\n",
         &overview::overview(report),
         &subjects,
         &configuration::section(plan),
@@ -49,6 +46,19 @@ pub fn render(plan: &Plan, ledgers: &[(String, Ledger)], report: &Report) -> Str
         env!("CARGO_PKG_VERSION"),
         "; all numbers are in <a href=\"report.json\">report.json</a>, beside this page.</footer>\n</main>\n",
         &format!("<output id=\"readout\" hidden></output>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"),
+    ]
+    .concat()
+}
+
+/// What stands before the body of every page. Nothing may be fetched, whatever a topic or a log line contains; `allowed` is
+/// what its policy allows besides its style. `title` is markup.
+pub(super) fn head(title: &str, allowed: &str) -> String {
+    let policy = format!("default-src 'none'; style-src 'unsafe-inline'; {allowed}base-uri 'none'; form-action 'none'");
+    [
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
+        &format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n"),
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
+        &format!("<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n"),
     ]
     .concat()
 }

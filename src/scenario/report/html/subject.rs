@@ -32,7 +32,7 @@ const CLASSES: [Class; 14] = [
 const MOST_ROWS: usize = 300;
 
 /// The word, with a sign that does not need its colour.
-pub(super) fn badge(verdict: Verdict) -> String {
+pub(in crate::scenario::report) fn badge(verdict: Verdict) -> String {
     let (class, sign) = match verdict {
         Verdict::Pass => ("pass", "✓"),
         Verdict::Fail => ("fail", "✕"),

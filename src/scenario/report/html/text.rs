@@ -2,7 +2,7 @@
 use std::fmt::Display;
 
 /// Text as text, whatever it is: no markup, no invisible or turned writing, and no password of a URL.
-pub(super) fn text(outside: &str) -> String {
+pub(in crate::scenario::report) fn text(outside: &str) -> String {
     let mut escaped = String::with_capacity(outside.len());
     for character in without_passwords(outside).chars() {
         match character {
@@ -58,14 +58,18 @@ pub(super) fn step(key: &str) -> String {
 }
 
 /// A list, or nothing where there is nothing to list; the entries are markup.
-pub(super) fn list(class: &str, entries: impl IntoIterator<Item = String>) -> String {
+pub(in crate::scenario::report) fn list(class: &str, entries: impl IntoIterator<Item = String>) -> String {
     let entries: String = entries.into_iter().map(|entry| format!("<li>{entry}</li>")).collect();
     if entries.is_empty() { entries } else { format!("<ul class=\"{class}\">{entries}</ul>\n") }
 }
 
 /// A table that scrolls by itself where the page is too narrow; header and cells are markup. The first column is text,
 /// the others are numbers.
-pub(super) fn table(label: &str, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(in crate::scenario::report) fn table(
+    label: &str,
+    header: &[&str],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> String {
     let head: String = header.iter().map(|cell| format!("<th scope=\"col\">{cell}</th>")).collect();
     let row = |cells: Vec<String>| {
         let mut cells = cells.into_iter();
