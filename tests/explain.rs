@@ -141,6 +141,7 @@ fn what_cannot_be_foretold_is_an_error_that_says_why() {
         ("mosquitto.conf", bad.as_str(), &asked[..], "mosquitto.conf:5: keepalive_interval: `1`: at least 5 seconds"),
         ("some.conf", "listener 1883\n", &asked, "whose configuration is this?"),
         ("bridge.yaml", "listeners: [{ bind: 127.0.0.1:0 }]\n", &asked, "no bridge in it"),
+        ("bridge.yaml", OURS, &["--scenario", "broken-acks"], "no fault in it takes the remote away"),
         ("bridge.yaml", OURS, &["--qps", "10", "--outage", "3"], "`3` is not a duration"),
         ("bridge.yaml", OURS, &["--qps", "0", "--outage", "3s"], "a rate above 0"),
     ] {

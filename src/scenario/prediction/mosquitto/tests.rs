@@ -31,7 +31,7 @@ fn the_default_queue_is_full_after_a_thousand_and_the_rest_is_lost() {
     let said = asked(CONF, 2.0);
     assert_eq!((said.survives, said.full_after_s, said.lost), (false, Some(500.0), 1000));
     assert_eq!((said.backlog, said.qos0_dropped, said.lost_in_a_crash), (1000, 2000, 1000));
-    assert_eq!((said.cut_noticed_within_s, said.heal_noticed_within_s), (20.0, 20.0));
+    assert_eq!((said.cut_noticed_within_s, said.heal_noticed_within_s), (30.0, 20.0));
     // 20 in each second, less 4 that are published meanwhile.
     assert_eq!(said.drained_after_s, Some(1000.0 / 16.0));
     assert!(said.verdict.contains("full after 8 min 20 s (max_queued_messages)"), "{}", said.verdict);

@@ -8,7 +8,7 @@ use mqtt_bridge::bridge::config::{Config, roughly};
 use mqtt_bridge::bridge::message::QoS;
 use mqtt_bridge::bridge::units::{format_duration, parse_duration};
 use mqtt_bridge::bridge::yaml::Document;
-use mqtt_bridge::scenario::plan::{Plan, Via};
+use mqtt_bridge::scenario::plan::{Fault, FaultKind, Plan, Side, Via};
 use mqtt_bridge::scenario::prediction::mosquitto::{self, MosquittoConf, MosquittoOutage};
 use mqtt_bridge::scenario::shipped;
 use serde::Serialize;
@@ -55,7 +55,7 @@ pub(super) fn matching(filter: &str) -> String {
     filter.split('/').map(level).collect::<Vec<_>>().join("/")
 }
 
-/// What is published, and how long the outage is.
+/// What is published, and how long the outage is: of a scenario the longest, as if its loads went on all the while.
 struct Asked {
     /// `None`: so many on the first topic of each bridge.
     loads: Option<Vec<Load>>,
@@ -68,8 +68,9 @@ impl Asked {
         let round_trip = question.round_trip.unwrap_or(ROUND_TRIP);
         if let Some(scenario) = &question.scenario {
             let plan = &shipped::load(scenario, &[""; 0])?.plan;
-            let outage = plan.faults.iter().map(|fault| fault.length()).max().unwrap_or_default();
-            anyhow::ensure!(!outage.is_zero(), "{}: no fault lasts in it: there is no outage", plan.name);
+            let outage =
+                plan.faults.iter().filter(|fault| is_outage(fault)).map(Fault::length).max().unwrap_or_default();
+            anyhow::ensure!(!outage.is_zero(), "{}: no fault in it takes the remote away", plan.name);
             return Ok(Self { loads: Some(loads(plan)?), outage, round_trip });
         }
         let outage = question.outage.as_deref().unwrap_or_default();
@@ -86,6 +87,15 @@ impl Asked {
         let qos = qos(question.qos)?;
         let (topic, rate, payload) = (matching(filter), question.qps.unwrap_or_default(), question.payload);
         Ok(vec![Load { topic, qos, rate, payload }])
+    }
+}
+
+/// Whether nothing comes through while it lasts.
+fn is_outage(fault: &Fault) -> bool {
+    match fault.kind {
+        FaultKind::Disconnect | FaultKind::Cut | FaultKind::HalfOpen | FaultKind::Reset => true,
+        FaultKind::Pause | FaultKind::Kill | FaultKind::Stop => fault.on == Side::Remote,
+        _ => false,
     }
 }
 
@@ -179,7 +189,7 @@ fn mosquitto_page(conf: &MosquittoConf, answer: &MosquittoOutage, round_trip: Du
         } else {
             drain(answer.drained_after_s, round_trip)
         },
-        noticed(answer.cut_noticed_within_s, answer.heal_noticed_within_s),
+        noticed(answer.cut_noticed_within_s, answer.heal_noticed_within_s) + ", and as long as an attempt hangs",
     ]);
     lines.join("\n") + "\n"
 }
