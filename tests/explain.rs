@@ -94,3 +94,57 @@ fn what_cannot_be_explained_is_an_error_that_says_why() {
         assert!(code == 2 && said.contains(expected), "{arguments:?}: {code} {said}");
     }
 }
+
+/// What is said beforehand of a configuration in a file of this name.
+fn foretold(name: &str, config: &str, arguments: &[&str]) -> (i32, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(name);
+    std::fs::write(&file, config).unwrap();
+    explain(&[&["--config", file.to_str().unwrap()], arguments].concat())
+}
+
+const OURS: &str = "listeners: [{ bind: 127.0.0.1:0 }]\ncache: { path: x.db, max_messages: 60000 }\nbridges:\n  - { name: b, server: mqtt://h, client_id: c, forwards: [{ local: \"t/#\" }, { local: test1 }] }\n";
+const THEIRS: &str = "connection up\naddress h\ntopic t/# out 1\ntopic test1 out 1\n";
+
+#[test]
+fn a_bridge_yaml_is_foretold() {
+    let (code, said, _) = foretold("bridge.yaml", OURS, &["--qps", "10", "--outage", "1h"]);
+    let survives = "bridge b survives 1 h 0 min at 10 a second; cache.max_messages would be reached after 1 h 40 min\n";
+    assert!(code == 0 && said.starts_with(survives) && said.contains("backlog            36000"), "{said}");
+    let (_, said, _) = foretold("bridge.yaml", OURS, &["--qps", "9", "--outage", "3h"]);
+    let full = "bridge b is full after 1 h 51 min (cache.max_messages) at 9 a second; then publishes are refused\n";
+    assert!(said.starts_with(full) && said.contains("beyond the limit   37200 messages"), "{said}");
+    let (code, said, _) = foretold("bridge.yaml", OURS, &["--scenario", "silent-cut-100s", "--format", "json"]);
+    let answers: Value = serde_json::from_str(&said).unwrap();
+    // test1 alone is forwarded: five a second for 100 s.
+    assert_eq!((code, &answers[0]["survives"], &answers[0]["backlog"]), (0, &Value::from(true), &Value::from(500)));
+}
+
+#[test]
+fn a_mosquitto_conf_is_foretold() {
+    let (code, said, _) = foretold("mosquitto.conf", THEIRS, &["--qps", "10", "--outage", "1h"]);
+    let full = "connection up is full after 1 min 40 s (max_queued_messages) at 10 a second; then the newest are dropped, \
+                acknowledged all the same: 35000 lost in 1 h 0 min\n";
+    assert!(code == 0 && said.starts_with(full), "{said}");
+    assert!(said.contains("loses 1000 of them at most (persistence false)"), "{said}");
+    let arguments = ["--scenario", "silent-cut-100s", "--format", "json"];
+    let (code, said, _) = foretold("mosquitto.conf", THEIRS, &arguments);
+    let answers: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &answers[0]["survives"], &answers[0]["backlog"]), (0, &Value::from(true), &Value::from(500)));
+}
+
+#[test]
+fn what_cannot_be_foretold_is_an_error_that_says_why() {
+    let asked = ["--qps", "10", "--outage", "1h"];
+    let bad = format!("{THEIRS}keepalive_interval 1\n");
+    for (name, config, arguments, expected) in [
+        ("mosquitto.conf", bad.as_str(), &asked[..], "mosquitto.conf:5: keepalive_interval: `1`: at least 5 seconds"),
+        ("some.conf", "listener 1883\n", &asked, "whose configuration is this?"),
+        ("bridge.yaml", "listeners: [{ bind: 127.0.0.1:0 }]\n", &asked, "no bridge in it"),
+        ("bridge.yaml", OURS, &["--qps", "10", "--outage", "3"], "`3` is not a duration"),
+        ("bridge.yaml", OURS, &["--qps", "0", "--outage", "3s"], "a rate above 0"),
+    ] {
+        let (code, _, said) = foretold(name, config, arguments);
+        assert!(code == 2 && said.contains(expected), "{name}: {code} {said}");
+    }
+}

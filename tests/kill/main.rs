@@ -177,6 +177,8 @@ fn nothing_acknowledged_is_lost_where_commits_are_deferred() {
     world.durability = ", durability: deferred, commit_after: 50ms";
     // As above.
     world.crash_at("PUBCOMP", 20);
+    // Where a backlog stands nothing is deferred.
+    world.orders.pause.store(1000, Ordering::Relaxed);
     // Each of QoS 2 is committed, and takes along what is deferred then.
     world.orders.qos_2_every.store(200, Ordering::Relaxed);
     let mut plan: Vec<Kill> = vec![Kill::AtRandom; 24];

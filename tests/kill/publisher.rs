@@ -28,6 +28,9 @@ pub struct Orders {
     pub size: AtomicUsize,
     /// One message in so many is of QoS 2; below two, every second.
     pub qos_2_every: AtomicUsize,
+    /// Between two new PUBLISHes of a publisher, in microseconds: without it they publish as fast as they are answered,
+    /// and a backlog that a life has found may stand for all of it.
+    pub pause: AtomicU64,
     /// The number of the cycle.
     pub cycle: AtomicU32,
     /// Acknowledgements so far.
@@ -151,6 +154,7 @@ impl Publisher {
         }
         loop {
             while self.unfinished.len() < WINDOW && !self.orders.stopped() {
+                std::thread::sleep(Duration::from_micros(self.orders.pause.load(Ordering::Relaxed)));
                 let entry = self.next();
                 wire.send(&Packet::Publish(Publish::new(entry.message.clone(), entry.packet_id)));
                 self.unfinished.push_back(entry);

@@ -96,8 +96,9 @@ impl World {
     pub fn crash_at(&self, point: &str, passing: u64) {
         let Some(mut bridge) = self.start(Some(&format!("{point}:{passing}"))) else { return };
         let ended = bridge.process.ended_within(PATIENCE);
+        let counters = if ended.is_none() { bridge.page("/metrics") } else { String::new() };
         let log = bridge.process.log();
-        let ended = ended.unwrap_or_else(|| panic!("{point} was not passed {passing} times: {log}"));
+        let ended = ended.unwrap_or_else(|| panic!("{point} was not passed {passing} times: {log}\n{counters}"));
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(libc::SIGKILL), "{log}");
         self.orders.open(None);
     }

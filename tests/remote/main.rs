@@ -40,14 +40,14 @@ fn a_kept_session_gets_the_pubrel_first_then_the_publish_with_dup() {
     sham.publish("first", QoS::ExactlyOnce);
     sham.publish("second", QoS::ExactlyOnce);
     let (first, second) = (published(&mut wire), published(&mut wire));
-    wire.send(&Packet::Pubrec(Ack::success(second.1)));
-    assert_eq!(wire.receive().unwrap(), Packet::Pubrel(Ack::success(second.1)));
+    wire.send(&Packet::Pubrec(Ack::success(first.1)));
+    assert_eq!(wire.receive().unwrap(), Packet::Pubrel(Ack::success(first.1)));
     drop(wire);
     let (mut wire, _) = sham.connect(connack(true));
-    assert_eq!(wire.receive().unwrap(), Packet::Pubrel(Ack::success(second.1)));
-    assert_eq!(published(&mut wire), ("first".to_owned(), first.1, true, QoS::ExactlyOnce));
-    wire.send(&Packet::Pubcomp(Ack::success(second.1)));
-    complete(&mut wire, first.1);
+    assert_eq!(wire.receive().unwrap(), Packet::Pubrel(Ack::success(first.1)));
+    assert_eq!(published(&mut wire), ("second".to_owned(), second.1, true, QoS::ExactlyOnce));
+    wire.send(&Packet::Pubcomp(Ack::success(first.1)));
+    complete(&mut wire, second.1);
     sham.is_done(0);
     assert_eq!(sham.bridge.metric("messages_repeated_total"), 1);
 }

@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use mqtt_bridge::bridge::config::nanomq::{Kind, Translation};
-use mqtt_bridge::bridge::config::{self, Config, Durability, Loaded, Synchronous, WhenFull};
+use mqtt_bridge::bridge::config::{self, Config, Durability, Loaded, Synchronous, endurance};
 use mqtt_bridge::bridge::units::{format_duration, format_size};
 
 /// Check a configuration; print it with its defaults, and what it survives
@@ -60,12 +60,12 @@ fn print_notes(translation: &Translation) {
     }
 }
 
-fn overflow(when_full: WhenFull) -> &'static str {
-    match when_full {
-        WhenFull::Reject => "refused",
-        WhenFull::DropNewest => "dropped",
-        WhenFull::DropOldest => "taken, and the oldest dropped",
-        WhenFull::Block => "not acknowledged until there is room",
+/// A rate to compare with; `explain --config` takes one's own. What becomes too old is a warning.
+fn for_example(cache: &config::Cache) -> String {
+    let ageless = config::Cache { max_age: None, ..cache.clone() };
+    match endurance::first_limit(&ageless, 10.0, 200.0) {
+        Some((after, key)) => format!(", {} at 10 a second of 200 bytes ({key})", config::roughly(after)),
+        None => String::new(),
     }
 }
 
@@ -85,11 +85,18 @@ fn survives(config: &Config) -> Vec<String> {
     }
     for bridge in &config.bridges {
         lines.push(format!(
-            "bridge {}: an outage until {} messages or {} wait; then publishes are {}",
+            "bridge {}: an outage until {} messages or {} wait{}; then publishes are {}",
             bridge.name,
             cache.max_messages,
             format_size(cache.max_bytes),
-            overflow(cache.when_full),
+            for_example(cache),
+            endurance::overflow(cache.when_full),
+        ));
+        lines.push(format!(
+            "bridge {}: a silent cut is noticed within {}, a heal within {}",
+            bridge.name,
+            format_duration(endurance::cut_noticed_within(bridge, 0.0)),
+            format_duration(endurance::heal_noticed_within(bridge)),
         ));
         lines.push(format!(
             "bridge {}: QoS 2 stays exactly once while {} keeps the session and its packet ids (EMQX forgets packet \

@@ -185,7 +185,7 @@ fn overflow(config: &Config, cache: &Cache, warnings: &mut Vec<String>) {
 }
 
 /// A long time as a person says it: the two largest units.
-fn roughly(duration: Duration) -> String {
+pub fn roughly(duration: Duration) -> String {
     let secs = duration.as_secs();
     match (secs / 86_400, secs / 3_600 % 24, secs / 60 % 60, secs % 60) {
         (0, 0, 0, secs) => format!("{secs} s"),

@@ -1,5 +1,6 @@
 //! `bridge.yaml`: what was typed, with its defaults, checked before anything starts. A `nanomq.conf` is translated into one.
 mod check;
+pub mod endurance;
 mod load;
 pub mod nanomq;
 mod secret;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use check::warnings;
+pub use check::{roughly, warnings};
 pub use load::{LoadError, Loaded, load};
 pub use secret::Secret;
 

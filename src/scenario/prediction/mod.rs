@@ -3,6 +3,7 @@
 //! What the scenario leaves open (where in its waits the bridge stands at the heal, where in its tick at the cut, in which
 //! order the publishes of one instant come) is drawn from a seed; many seeds give the range in which a real run lies.
 mod forecast;
+pub mod mosquitto;
 mod range;
 
 use std::collections::BTreeMap;

@@ -188,10 +188,9 @@ impl Simulated {
         let recording = Recording::start(&place.join("history.jsonl"), Ledger::new(plan))?;
         let recorder = recording.recorder();
         recorder.take_in(Record::at(Default::default(), virtual_time::run(plan, name, modelled)));
-        let values = subject::settings(plan, subject)?;
-        if !values.is_empty() {
-            recorder.take_in(Record::at(Default::default(), Event::Settings { values }));
-        }
+        let mut values = subject::settings(plan, subject)?;
+        values.insert("parallel".to_owned(), modelled.inputs.workers.to_string());
+        recorder.take_in(Record::at(Default::default(), Event::Settings { values }));
         virtual_time::tell(plan, modelled, &self.outages, plan.seed, &mut |record| recorder.take_in(record.clone()));
         Ok(Some(SubjectRun { name: name.clone(), ledger: recording.finish()? }))
     }

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 /// Why messages were lost, delayed or repeated: from a recorded run, or from a log of NanoMQ or mosquitto
 #[derive(clap::Args)]
 #[command(
-    override_usage = "mqtt-bridge explain RUN_DIR\n       mqtt-bridge explain --log FILE [--config FILE]\n       mqtt-bridge explain --config NANOMQ_CONF (--scenario FILE | --qps RATE --outage TIME)"
+    override_usage = "mqtt-bridge explain RUN_DIR\n       mqtt-bridge explain --log FILE [--config FILE]\n       mqtt-bridge explain --config FILE (--scenario FILE | --qps RATE --outage TIME)"
 )]
 pub(crate) struct Arguments {
     /// What `replay --out` wrote
@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     /// A log of NanoMQ's, or of mosquitto's; `-` is standard input
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// The nanomq.conf that was in force
+    /// The nanomq.conf that was in force; to predict: a bridge.yaml, a nanomq.conf or a mosquitto.conf
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]

@@ -1,5 +1,8 @@
-//! `mqtt-bridge explain --config nanomq.conf --scenario FILE`, or `--qps RATE --outage TIME`: before anything is run.
+//! `mqtt-bridge explain --config FILE --scenario FILE`, or `--qps RATE --outage TIME`: before anything is run.
+mod arithmetic;
+
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mqtt_bridge::bridge::config::nanomq::send_path;
 use mqtt_bridge::bridge::units;
@@ -22,6 +25,12 @@ pub(super) struct Question {
     /// How long the remote is silent
     #[arg(long, value_name = "TIME", requires_all = ["config", "qps"])]
     outage: Option<String>,
+    /// Payload of each of them
+    #[arg(long, value_name = "SIZE", default_value = "200B", value_parser = units::parse_size, conflicts_with = "scenario")]
+    payload: u64,
+    /// To the remote and back; without this 1ms, and for NanoMQ what its model takes
+    #[arg(long, value_name = "TIME", value_parser = round_trip)]
+    round_trip: Option<Duration>,
     /// QoS of the publishes
     #[arg(long, value_name = "QOS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
     qos: u8,
@@ -42,13 +51,20 @@ impl Question {
     }
 }
 
+fn round_trip(text: &str) -> Result<Duration, String> {
+    match units::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("nothing takes no time: 1us or more".to_owned()),
+        parsed => parsed.map_err(|error| error.to_string()),
+    }
+}
+
 pub(super) fn run(config: &Path, question: &Question, format: Format) -> anyhow::Result<u8> {
     let file = config.canonicalize().map_err(|error| anyhow::anyhow!("{}: {error}", config.display()))?;
-    if config.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
-        anyhow::bail!(
-            "{}: the model is one of NanoMQ, and takes a nanomq.conf; `mqtt-bridge check` says what a bridge.yaml survives",
-            config.display()
-        );
+    let text = std::fs::read_to_string(config).map_err(|error| anyhow::anyhow!("{}: {error}", config.display()))?;
+    match arithmetic::kind(config, &text)? {
+        arithmetic::Kind::BridgeYaml => return arithmetic::own(config, question, format),
+        arithmetic::Kind::Mosquitto => return arithmetic::mosquitto(config, &text, question, format),
+        arithmetic::Kind::Nanomq => {}
     }
     let mut _unpacked = None;
     let plan = match (&question.scenario, question.qps, &question.outage) {
@@ -58,7 +74,7 @@ pub(super) fn run(config: &Path, question: &Question, format: Format) -> anyhow:
             _unpacked = Some(loaded);
             plan
         }
-        (None, Some(qps), Some(outage)) => outage_of(config, qps, outage, question.qos)?,
+        (None, Some(qps), Some(outage)) => outage_of(config, &text, question, (qps, outage))?,
         _ => anyhow::bail!("--config needs --scenario, or --qps and --outage"),
     };
     let modelled = plan.subjects.iter().find(|subject| subject.kind == SubjectKind::NanomqModel);
@@ -66,7 +82,9 @@ pub(super) fn run(config: &Path, question: &Question, format: Format) -> anyhow:
     subject.config = Some(file);
     subject.workers = question.workers.or(subject.workers);
     subject.settings = [("version".to_owned(), question.nanomq.clone())].into();
-    let forecast = prediction::forecast(&plan, prediction::modelled(&plan, &subject)?, question.seeds)?;
+    let mut modelled = prediction::modelled(&plan, &subject)?;
+    modelled.inputs.round_trip = question.round_trip.unwrap_or(modelled.inputs.round_trip);
+    let forecast = prediction::forecast(&plan, modelled, question.seeds)?;
     match format {
         Format::Json => println!("{}", serde_json::to_string_pretty(&forecast)?),
         Format::Text => print!("{}", page(config, &plan, &forecast)),
@@ -76,21 +94,16 @@ pub(super) fn run(config: &Path, question: &Question, format: Format) -> anyhow:
 }
 
 /// Ten seconds, the outage, and twenty seconds more, with one load on the first topic that is forwarded.
-fn outage_of(config: &Path, qps: f64, outage: &str, qos: u8) -> anyhow::Result<Plan> {
-    let text = std::fs::read_to_string(config).map_err(|error| anyhow::anyhow!("{}: {error}", config.display()))?;
-    let path = send_path::read(config, &text)?;
+fn outage_of(config: &Path, text: &str, question: &Question, (qps, outage): (f64, &str)) -> anyhow::Result<Plan> {
+    let path = send_path::read(config, text)?;
     let filter = path.bridges.iter().flat_map(|bridge| &bridge.forwards).map(|(filter, _)| filter).next();
     let Some(filter) = filter else { anyhow::bail!("{}: no bridge forwards anything", config.display()) };
-    let topic: String = filter
-        .split('/')
-        .map(|level| if matches!(level, "+" | "#") { "x" } else { level })
-        .collect::<Vec<_>>()
-        .join("/");
+    let (topic, qos, payload) = (arithmetic::matching(filter), question.qos, question.payload);
     let length = units::parse_duration(outage).map_err(|error| anyhow::anyhow!("--outage {outage}: {error}"))?;
     let publishing = length.as_secs() + 30;
     let scenario = format!(
         "name: outage\nabout: The remote is silent for {outage}.\nsubjects: [ {{ kind: nanomq-model }} ]\nload:\n  \
-           - {{ topic: \"{topic}\", qos: {qos}, qps: {qps} }}\ntimeline:\n  - {{ at: 0s, do: publish, for: {publishing}s }}\n  \
+           - {{ topic: \"{topic}\", qos: {qos}, qps: {qps}, payload: {payload}B }}\ntimeline:\n  - {{ at: 0s, do: publish, for: {publishing}s }}\n  \
            - {{ at: 10s, do: disconnect, for: {outage} }}\nsettle: 3600s\n"
     );
     Ok(spec::read(&Document::from_text("--qps and --outage", &scenario), &[""; 0])?)
