@@ -83,6 +83,9 @@ fn a_run_is_reported_in_every_format_and_compared_with_a_worse_one() {
     let (_, out, _) = ours(&["compare", "good", "bad", "--format", "markdown"], "");
     assert!(out.contains("- **worse**: lost: 5 in bad/mqtt-bridge") && out.contains("| lost | 0 | 5 |"), "{out}");
 
+    let (_, out, _) = ours(&["compare", "good", "bad", "--format", "html"], "");
+    assert!(out.starts_with("<!DOCTYPE html>") && out.contains("lost: 5 in bad/mqtt-bridge"), "{out}");
+
     for (wrong, what) in [(&["good"][..], "holds one subject"), (&["good", "none"], "plan.json: cannot be read")] {
         let (code, _, error) = ours(&[&failing[..], wrong].concat(), "");
         assert!(code == 2 && error.contains(what), "{error}");

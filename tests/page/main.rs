@@ -127,6 +127,45 @@ fn everyone_can_read_it_light_dark_narrow_and_on_paper() {
 }
 
 #[test]
+fn a_comparison_is_a_page_that_everyone_can_read_and_asks_nobody() {
+    if !common::has("chromium", "a_comparison_is_a_page_that_everyone_can_read_and_asks_nobody") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    judged(folder.path(), THREE, &[Deeds::Flawless, Deeds::Sinful, Deeds::Flawless]);
+    let ours = |format: &str| {
+        let mut command = assert_cmd::Command::cargo_bin("mqtt-bridge").unwrap();
+        let output = command.arg("compare").arg(folder.path()).args(["--format", format]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        output.stdout
+    };
+    let page = folder.path().join("comparison.html");
+    std::fs::write(&page, ours("html")).unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&ours("json")).unwrap();
+    let mut chromium = Chromium::start();
+    for (width, scheme) in [(1200, "light"), (1200, "dark"), (360, "light"), (360, "dark")] {
+        chromium.look(width, scheme, "screen");
+        chromium.open(&page);
+        let audit = chromium.value(AUDIT);
+        assert!(audit["texts"].as_u64() > Some(50) && audit["low"] == json!([]), "{width} px, {scheme}: {audit}");
+        let wide = chromium.value("document.documentElement.scrollWidth - innerWidth");
+        assert!(wide.as_i64() <= Some(0), "{width} px, {scheme}: {wide} px too wide");
+        assert_eq!(chromium.complaints(), Vec::<String>::new());
+        assert_eq!(chromium.requests(), [format!("file://{}", page.display())]);
+    }
+    let lost = "[...document.querySelectorAll('tbody tr')].find((r) => r.firstChild.innerText === 'lost')";
+    let lost = chromium.value(&format!("[...{lost}.querySelectorAll('td')].map((c) => Number(c.innerText))"));
+    let rows = said["rows"].as_array().unwrap();
+    let expected = &rows.iter().find(|row| row["measure"] == "lost").unwrap()["values"];
+    let numbers =
+        |values: &serde_json::Value| values.as_array().unwrap().iter().map(|v| v.as_f64()).collect::<Vec<_>>();
+    assert_eq!(numbers(&lost), numbers(expected));
+    assert!(numbers(&lost)[1] > Some(0.0), "{lost}");
+    let differences = chromium.value("document.querySelectorAll('#differences li').length");
+    assert_eq!(differences, json!(said["differences"].as_array().unwrap().len()));
+}
+
+#[test]
 fn the_keyboard_reaches_everything() {
     if !common::has("chromium", "the_keyboard_reaches_everything") {
         return;
