@@ -82,17 +82,21 @@ impl Translation {
     }
 }
 
+fn parsed(file: &Path, text: &str) -> Result<hocon::Object, NanomqError> {
+    hocon::parse(text).map_err(|error| NanomqError::Syntax {
+        file: file.to_owned(),
+        line: error.at().line,
+        column: error.at().column,
+        what: error.to_string(),
+    })
+}
+
 /// Translates the text of a `nanomq.conf`; `file` is what errors call it.
 ///
 /// # Errors
 /// With file, line and key, and what would be right.
 pub fn translate(file: &Path, text: &str) -> Result<Translation, NanomqError> {
-    let root = hocon::parse(text).map_err(|error| NanomqError::Syntax {
-        file: file.to_owned(),
-        line: error.at().line,
-        column: error.at().column,
-        what: error.to_string(),
-    })?;
+    let root = parsed(file, text)?;
     let mut sheet = Sheet::default();
     let config = broker::config(Block::root(&root), &mut sheet).and_then(|config| match check::check(&config) {
         Ok(()) => Ok(config),

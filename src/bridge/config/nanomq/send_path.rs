@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::NanomqError;
 use super::block::{Block, Wrong};
-use super::hocon;
 
 /// The send path of a broker: its bridges, and the cache that they share.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,12 +62,7 @@ pub struct CacheSettings {
 /// # Errors
 /// With file, line and key, where the text is no HOCON or a value is not of the type that NanoMQ takes.
 pub fn read(file: &Path, text: &str) -> Result<SendPath, NanomqError> {
-    let root = hocon::parse(text).map_err(|error| NanomqError::Syntax {
-        file: file.to_owned(),
-        line: error.at().line,
-        column: error.at().column,
-        what: error.to_string(),
-    })?;
+    let root = super::parsed(file, text)?;
     send_path(Block::root(&root)).map_err(|Wrong { line, key, what }| NanomqError::Wrong {
         file: file.to_owned(),
         line,

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::NanomqError;
-use super::hocon::{self, Object, Value};
+use super::hocon::{Object, Value};
 
 /// The keys, without their path; no secret among them. `cache.` stands before those of the cache.
 const KEYS: [&str; 10] = [
@@ -24,12 +24,7 @@ const KEYS: [&str; 10] = [
 /// # Errors
 /// [`NanomqError::Syntax`] where it is no HOCON.
 pub fn settings(file: &Path, text: &str) -> Result<Option<BTreeMap<String, String>>, NanomqError> {
-    let root = hocon::parse(text).map_err(|error| NanomqError::Syntax {
-        file: file.to_owned(),
-        line: error.at().line,
-        column: error.at().column,
-        what: error.to_string(),
-    })?;
+    let root = super::parsed(file, text)?;
     let Some(bridges) = object(&root, "bridges").and_then(|bridges| object(bridges, "mqtt")) else { return Ok(None) };
     let mut found = BTreeMap::new();
     for bridge in &bridges.entries {
