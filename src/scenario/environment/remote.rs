@@ -62,11 +62,12 @@ fn mosquitto(plan: &Plan, listen: SocketAddr, folder: &Path, keeps_sessions: boo
         true => format!("persistence true\npersistence_location {}/\nautosave_interval 0\n", folder.display()),
         false => "persistence false\n".to_owned(),
     };
+    // Not 0, no limit: where 2.0.11 refuses a PUBLISH it compares with that, and closes the connection.
     // In MQTT 5 it says this number as its Receive Maximum; in 3.1.1 it is what it sends itself that is limited.
     let window = plan.remote_receive_maximum.map_or(0, u32::from);
     let text = format!(
         "listener {port} {ip}\nallow_anonymous true\nuser root\nlog_dest stderr\n{persistence}sys_interval 0\n\
-         max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages {window}\nset_tcp_nodelay true\n"
+         max_queued_messages 1000000000\nmax_queued_bytes 0\nmax_inflight_messages {window}\nset_tcp_nodelay true\n"
     );
     let file = "remote.conf".to_owned();
     let arguments = vec!["-c".into(), folder.join(&file).display().to_string()];

@@ -97,12 +97,13 @@ fn emqx(port: u16, window: Option<u16>, durable: bool) -> Recipe {
 /// The log to stderr: stdout is block-buffered in a container. `user root`: it could not open its own files otherwise
 /// where an image has no such user. Saved once a second, so that its sessions outlive a kill.
 fn mosquitto(port: u16, window: Option<u16>) -> Recipe {
+    // Not 0, no limit: where 2.0.11 refuses a PUBLISH it compares with that, and closes the connection.
     let window = window.unwrap_or(0);
     let file = "/mosquitto/config/mosquitto.conf";
     let text = format!(
         "listener {port} 0.0.0.0\nallow_anonymous true\nuser root\nlog_dest stderr\npersistence true\n\
          persistence_location /mosquitto/data/\nautosave_interval 1\nsys_interval 0\n\
-         max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages {window}\nset_tcp_nodelay true\n"
+         max_queued_messages 1000000000\nmax_queued_bytes 0\nmax_inflight_messages {window}\nset_tcp_nodelay true\n"
     );
     Recipe {
         command: words(&["mosquitto", "-c", file]),
