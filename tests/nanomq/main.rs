@@ -138,6 +138,8 @@ fn check_says_what_the_reports_file_becomes() {
     # - line 34: bridges.mqtt.cache.disk_cache_size: when it is full NanoMQ deletes the oldest, of any bridge; ours refuses the publish, and its publisher keeps it (cache.when_full: drop_oldest for the other)
     # - line 35: bridges.mqtt.cache.mounted_file_path: what waits in NanoMQ's mqtt_client.db in this folder is not taken over by itself: `mqtt-bridge cache import` brings it into ours
 
+    # NanoMQ 0.24.6 with this file, as modelled: of 10 messages a second, the remote silent for 1m: 391 to 395 (of all 391 to 402) lost with -n 4, 0 lost with -n 32
+
     # To save this as bridge.yaml, write the password of emqx1 into emqx1.password beside it.
     "#);
 }

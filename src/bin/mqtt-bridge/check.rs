@@ -1,5 +1,5 @@
 //! `mqtt-bridge check`.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mqtt_bridge::bridge::config::nanomq::{Kind, Translation};
 use mqtt_bridge::bridge::config::{self, Config, Durability, Loaded, Synchronous, endurance};
@@ -29,12 +29,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         println!("# warning: {warning}");
     }
     if let Loaded::Nanomq(translation) = &loaded {
-        print_notes(translation);
+        print_notes(translation, &arguments.config);
     }
     Ok(0)
 }
 
-fn print_notes(translation: &Translation) {
+fn print_notes(translation: &Translation, file: &Path) {
     let sections = [
         (Kind::Mapped, "What the keys of nanomq.conf become"),
         (Kind::Ignored, "Ignored, with the reason"),
@@ -49,6 +49,7 @@ fn print_notes(translation: &Translation) {
             println!("# - {note}");
         }
     }
+    print_forecast(file);
     for bridge in translation.with_password_files().bridges {
         if let Some(file) = bridge.password_file {
             println!(
@@ -59,6 +60,17 @@ fn print_notes(translation: &Translation) {
         }
     }
 }
+
+#[cfg(feature = "lab")]
+fn print_forecast(file: &Path) {
+    match super::explain::in_short(file) {
+        Ok(line) => println!("\n# {line}"),
+        Err(error) => println!("\n# What NanoMQ itself would lose with this file cannot be modelled: {error:#}"),
+    }
+}
+
+#[cfg(not(feature = "lab"))]
+fn print_forecast(_: &Path) {}
 
 /// A rate to compare with; `explain --config` takes one's own. What becomes too old is a warning.
 fn for_example(cache: &config::Cache) -> String {

@@ -41,6 +41,8 @@ pub(crate) enum Format {
     Markdown,
 }
 
+pub(crate) use predict::in_short;
+
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if let Some(config) = arguments.config.as_deref().filter(|_| arguments.log.is_none()) {
         if !arguments.question.is_asked() {
