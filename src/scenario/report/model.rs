@@ -80,6 +80,13 @@ pub struct SubjectReport {
     pub timeline: Timeline,
 }
 
+impl SubjectReport {
+    /// Its version without its name, with which most versions begin.
+    pub fn version_alone(&self) -> &str {
+        self.version.strip_prefix(&self.name).map_or(&*self.version, str::trim_start)
+    }
+}
+
 /// One thing that was checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Check {

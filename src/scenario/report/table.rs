@@ -58,8 +58,7 @@ impl Paint {
     }
 
     fn subject(self, subject: &SubjectReport) -> Vec<String> {
-        // Most versions begin with the name.
-        let version = subject.version.strip_prefix(&subject.name).map_or(&*subject.version, str::trim_start);
+        let version = subject.version_alone();
         let rule = "─".repeat(self.width.saturating_sub(subject.name.chars().count() + version.chars().count() + 2));
         let mut lines = vec![format!("{} {version} {rule}", self.bold(&subject.name))];
         for unexpressed in &subject.unexpressed {

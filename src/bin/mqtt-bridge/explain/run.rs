@@ -22,7 +22,7 @@ pub(super) fn run(folder: &Path, format: Format) -> anyhow::Result<u8> {
     let mut page = print::Page::new(format);
     page.heading(&format!("{}: {}", report.scenario, report.about));
     for subject in &report.subjects {
-        let (name, version, verdict) = (&subject.name, &subject.version, subject.verdict.name());
+        let (name, version, verdict) = (&subject.name, subject.version_alone(), subject.verdict.name());
         page.section(&format!("{name} {version}: {verdict}"));
         page.paragraph(&subject.summary);
         match subject.findings.is_empty() {
