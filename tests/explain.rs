@@ -144,6 +144,7 @@ fn what_cannot_be_foretold_is_an_error_that_says_why() {
         ("bridge.yaml", OURS, &["--scenario", "broken-acks"], "no fault in it takes the remote away"),
         ("bridge.yaml", OURS, &["--qps", "10", "--outage", "3"], "`3` is not a duration"),
         ("bridge.yaml", OURS, &["--qps", "0", "--outage", "3s"], "a rate above 0"),
+        ("bridge.yaml", OURS, &["--qps", "1", "--outage", "3s", "--workers", "4"], "are of a nanomq.conf alone"),
     ] {
         let (code, _, said) = foretold(name, config, arguments);
         assert!(code == 2 && said.contains(expected), "{name}: {code} {said}");

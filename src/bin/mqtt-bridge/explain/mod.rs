@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-/// Why messages were lost, delayed or repeated: from a recorded run, or from a log of NanoMQ or mosquitto
+/// Why messages were lost, delayed or repeated: from a recorded run, from a log, or beforehand from a configuration
 #[derive(clap::Args)]
 #[command(
     override_usage = "mqtt-bridge explain RUN_DIR\n       mqtt-bridge explain --log FILE [--config FILE]\n       mqtt-bridge explain --config FILE (--scenario FILE | --qps RATE --outage TIME)"

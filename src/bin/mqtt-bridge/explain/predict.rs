@@ -7,14 +7,19 @@ use std::time::Duration;
 use mqtt_bridge::bridge::config::nanomq::send_path;
 use mqtt_bridge::bridge::units;
 use mqtt_bridge::bridge::yaml::Document;
-use mqtt_bridge::scenario::plan::{Plan, SubjectKind};
-use mqtt_bridge::scenario::prediction::{self, Forecast, Range};
+use mqtt_bridge::scenario::plan::{Plan, SubjectKind, Via};
+use mqtt_bridge::scenario::prediction::{self, Forecast, Prediction, Range};
+use mqtt_bridge::scenario::subject::nanomq_model::Modelled;
 use mqtt_bridge::scenario::{shipped, spec};
 
 use super::Format;
 
 /// Of NanoMQ, where nobody names one: the original report's.
 const VERSION: &str = "0.24.6";
+/// Runs in virtual time, where nobody says how many.
+const SEEDS: u64 = 200;
+/// The same for one line.
+const SEEDS_IN_SHORT: u64 = 20;
 
 /// What is predicted, besides the configuration.
 #[derive(clap::Args)]
@@ -37,20 +42,24 @@ pub(super) struct Question {
     /// QoS of the publishes
     #[arg(long, value_name = "QOS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
     qos: u8,
-    /// NanoMQ's -n; without this two for each CPU of this machine, as NanoMQ takes
+    /// Of a nanomq.conf alone: NanoMQ's -n; without this two for each CPU of this machine, as NanoMQ takes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     workers: Option<u32>,
-    /// The version of NanoMQ
-    #[arg(long, value_name = "VERSION", default_value = VERSION)]
-    nanomq: String,
-    /// How many times it is run through in virtual time
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    seeds: u64,
+    /// Of a nanomq.conf alone: the version of NanoMQ; without this 0.24.6
+    #[arg(long, value_name = "VERSION")]
+    nanomq: Option<String>,
+    /// Of a nanomq.conf alone: how many times it is run through in virtual time; without this 200
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    seeds: Option<u64>,
 }
 
 impl Question {
     pub(super) fn is_asked(&self) -> bool {
         self.scenario.is_some() || self.qps.is_some()
+    }
+
+    fn is_of_nanomq(&self) -> bool {
+        self.workers.is_some() || self.nanomq.is_some() || self.seeds.is_some()
     }
 }
 
@@ -64,7 +73,11 @@ fn round_trip(text: &str) -> Result<Duration, String> {
 pub(super) fn run(config: &Path, question: &Question, format: Format) -> anyhow::Result<u8> {
     let file = config.canonicalize().map_err(|error| anyhow::anyhow!("{}: {error}", config.display()))?;
     let text = std::fs::read_to_string(config).map_err(|error| anyhow::anyhow!("{}: {error}", config.display()))?;
-    match arithmetic::kind(config, &text)? {
+    let kind = arithmetic::kind(config, &text)?;
+    if question.is_of_nanomq() && !matches!(kind, arithmetic::Kind::Nanomq) {
+        anyhow::bail!("{}: --workers, --nanomq and --seeds are of a nanomq.conf alone", config.display());
+    }
+    match kind {
         arithmetic::Kind::BridgeYaml => return arithmetic::own(config, question, format),
         arithmetic::Kind::Mosquitto => return arithmetic::mosquitto(config, &text, question, format),
         arithmetic::Kind::Nanomq => {}
@@ -80,7 +93,8 @@ pub(super) fn run(config: &Path, question: &Question, format: Format) -> anyhow:
         (None, Some(qps), Some(outage)) => outage_of(config, &text, question, (qps, outage))?,
         _ => anyhow::bail!("--config needs --scenario, or --qps and --outage"),
     };
-    let forecast = foretell(file, question, &plan)?;
+    let modelled = modelled(file, question, &plan)?;
+    let forecast = prediction::forecast(&plan, modelled, question.seeds.unwrap_or(SEEDS))?;
     match format {
         Format::Json => println!("{}", serde_json::to_string_pretty(&forecast)?),
         Format::Text => print!("{}", page(config, &plan, &forecast)),
@@ -89,15 +103,16 @@ pub(super) fn run(config: &Path, question: &Question, format: Format) -> anyhow:
     Ok(0)
 }
 
-fn foretell(file: PathBuf, question: &Question, plan: &Plan) -> anyhow::Result<Forecast> {
+fn modelled(file: PathBuf, question: &Question, plan: &Plan) -> anyhow::Result<Modelled> {
     let modelled = plan.subjects.iter().find(|subject| subject.kind == SubjectKind::NanomqModel);
     let Some(mut subject) = modelled.cloned() else { anyhow::bail!("the scenario has no nanomq-model to be asked") };
     subject.config = Some(file);
     subject.workers = question.workers.or(subject.workers);
-    subject.settings = [("version".to_owned(), question.nanomq.clone())].into();
+    let version = question.nanomq.as_deref().unwrap_or(VERSION).to_owned();
+    subject.settings = [("version".to_owned(), version)].into();
     let mut modelled = prediction::modelled(plan, &subject)?;
     modelled.inputs.round_trip = question.round_trip.unwrap_or(modelled.inputs.round_trip);
-    Ok(prediction::forecast(plan, modelled, question.seeds)?)
+    Ok(modelled)
 }
 
 /// What NanoMQ itself would make of its file, in one line: with few workers and with many.
@@ -115,11 +130,14 @@ pub(crate) fn in_short(config: &Path) -> anyhow::Result<String> {
             round_trip: None,
             qos: 1,
             workers: Some(workers),
-            nanomq: VERSION.to_owned(),
-            seeds: 20,
+            nanomq: None,
+            seeds: None,
         };
         let plan = outage_of(config, &text, &question, (qps, outage))?;
-        lost.push(format!("{} lost with -n {workers}", foretell(file.clone(), &question, &plan)?.lost));
+        let outcomes = Prediction::of(&plan, modelled(file.clone(), &question, &plan)?)?.outcomes(SEEDS_IN_SHORT);
+        if let Some(range) = Range::of(outcomes.iter().map(|outcome| outcome.lost_via(Via::Bridge))) {
+            lost.push(format!("{range} lost with -n {workers}"));
+        }
     }
     Ok(format!(
         "NanoMQ {VERSION} with this file, as modelled: of {qps} messages a second, the remote silent for {outage}: {}",
