@@ -71,7 +71,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Store what an export, NanoMQ's mqtt_client.db or another cache holds, behind what is there: all of it or nothing.
+    /// Store what an export, NanoMQ's mqtt_client.db or another cache holds, behind what is there: an export whole or not at all, of
+    /// a file whatever can be read, and it names what cannot (exit code 1).
     /// Twice imported is there twice
     Import {
         #[command(flatten)]
