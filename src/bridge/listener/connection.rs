@@ -1,87 +1,20 @@
-//! The local leg: accepts TCP connections and carries bytes between each and its [`Client`].
-use std::sync::Arc;
-use std::time::Duration;
-
+//! One connection of a local client.
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
-use super::cache::Applied;
-use super::cache::writer::{Answer, Request, Written};
-use super::clock::Clock;
-use super::config;
-use super::core::client::{Client, Effect};
-use super::core::routes::Routes;
-use super::crash;
-use super::hub::{Hub, Parcel, Place, Receipt};
-use super::wire::{Decoder, ReasonCode};
+use super::{LAST_WRITE_TIMEOUT, LocalLeg, READ_BYTES, WRITE_TIMEOUT, make_room, told};
+use crate::bridge::cache::Applied;
+use crate::bridge::cache::writer::{Answer, Request, Written};
+use crate::bridge::config;
+use crate::bridge::core::client::{Client, Effect};
+use crate::bridge::crash;
+use crate::bridge::hub::{Parcel, Place, Receipt};
+use crate::bridge::wire::{Decoder, ReasonCode};
 
-/// Read from a socket at a time, at most and at least.
-pub(super) const READ_BYTES: usize = 64 * 1024;
-const LEAST_READ: usize = READ_BYTES / 4;
-/// How long a client may refuse to take a byte before its connection is closed.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
-/// The same, once the connection is to be closed.
-const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Pause after accept fails for want of descriptors or memory.
-pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// What every connection of the local leg works with.
-#[derive(Clone)]
-pub struct LocalLeg {
-    /// To the cache's writer.
-    pub requests: mpsc::Sender<Request>,
-    /// Local sessions.
-    pub hub: Hub,
-    /// Where messages go.
-    pub routes: Arc<Routes>,
-    /// The clock.
-    pub clock: Clock,
-    /// Told when the bridge shuts down.
-    pub shutdown: watch::Receiver<bool>,
-}
-
-/// Waits until the bridge shuts down, or whoever would say so is gone.
-pub(super) async fn told(shutdown: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is the same.
-    let _ = shutdown.wait_for(|down| *down).await;
-}
-
-/// Room for a read that is worth its system call: what was taken from the front is given back only when asked for.
-pub(super) fn make_room(input: &mut BytesMut) {
-    if input.capacity() - input.len() < LEAST_READ {
-        input.reserve(READ_BYTES);
-    }
-}
-
-/// Accepts until shutdown. Ends when every connection has.
-pub async fn serve(listener: TcpListener, config: config::Listener, leg: LocalLeg) {
-    let mut connections = tokio::task::JoinSet::new();
-    let mut shutdown = leg.shutdown.clone();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => {
-                    debug!("{address} connected");
-                    connections.spawn(Connection::new(leg.clone(), &config).run(stream));
-                }
-                Err(error) => {
-                    warn!("accepting a connection: {error}");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-            () = told(&mut shutdown) => break,
-        }
-    }
-    drop(listener);
-    leg.hub.close(ReasonCode::SERVER_SHUTTING_DOWN);
-    while connections.join_next().await.is_some() {}
-}
-
-struct Connection {
+pub(super) struct Connection {
     leg: LocalLeg,
     client: Client<Receipt>,
     decoder: Decoder,
@@ -105,7 +38,7 @@ enum Event {
 }
 
 impl Connection {
-    fn new(leg: LocalLeg, config: &config::Listener) -> Self {
+    pub(super) fn new(leg: LocalLeg, config: &config::Listener) -> Self {
         let (answer, answers) = Answer::channel();
         let maximum = config.max_packet_size as u32;
         Self {
@@ -122,7 +55,7 @@ impl Connection {
         }
     }
 
-    async fn run(mut self, mut stream: TcpStream) {
+    pub(super) async fn run(mut self, mut stream: TcpStream) {
         // A small acknowledgement must not wait for the next.
         if let Err(error) = stream.set_nodelay(true) {
             debug!("TCP_NODELAY: {error}");
