@@ -18,6 +18,7 @@ pub mod remote;
 mod sim;
 pub mod supervisor;
 pub mod topic;
+pub mod transport;
 pub mod units;
 pub mod wire;
 pub mod yaml;

@@ -1,14 +1,15 @@
 //! The remote leg: connects, and carries bytes between the socket and the [`Forwarder`].
-mod connect;
 mod log;
+mod low_water;
 
 use std::any::Any;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
@@ -23,6 +24,9 @@ use super::crash;
 use super::delivery::{BridgeId, NewDelivery, Time};
 use super::hub::Hub;
 use super::listener::{READ_BYTES, make_room, told};
+use super::transport::connect::Connector;
+use super::transport::tls::ClientIdentity;
+use super::transport::{Ready, Stream, explain};
 use super::wire::{Decoder, ReasonCode, Version};
 
 /// Largest packet that the remote may send: the protocol's own limit.
@@ -37,8 +41,7 @@ pub struct RemoteLeg {
     name: String,
     server: Server,
     version: Version,
-    connect_timeout: Duration,
-    ack_timeout: Duration,
+    connector: Connector,
     ring: SharedRing,
     requests: mpsc::Sender<Request>,
     hub: Hub,
@@ -50,13 +53,13 @@ pub struct RemoteLeg {
     answer: Answer,
     delivered: mpsc::UnboundedReceiver<(Ticket, Vec<NewDelivery>)>,
     delivering: mpsc::UnboundedSender<(Ticket, Vec<NewDelivery>)>,
-    connecting: Option<tokio::task::JoinHandle<Result<TcpStream, String>>>,
+    connecting: Option<tokio::task::JoinHandle<Result<Stream, String>>>,
     /// The link was up at the last look.
     up: bool,
 }
 
 struct Link {
-    stream: TcpStream,
+    stream: Stream,
     decoder: Decoder,
     input: BytesMut,
     /// Bytes that must have come before it is read (SO_RCVLOWAT).
@@ -79,9 +82,8 @@ impl Drop for AllDelivered {
 
 /// What the leg waits for.
 enum Event {
-    Connected(Result<TcpStream, String>),
-    Read(std::io::Result<usize>),
-    Writable(std::io::Result<()>),
+    Connected(Result<Stream, String>),
+    Ready(Ready),
     Answer(Vec<Written>),
     Delivered(Ticket, Vec<NewDelivery>),
     Filled,
@@ -91,6 +93,8 @@ enum Event {
 
 /// What a remote leg works with.
 pub struct Surroundings {
+    /// Certificates and CAs, where the server is reached over TLS.
+    pub tls: Option<Arc<ClientIdentity>>,
     /// Its queue's near end.
     pub ring: SharedRing,
     /// To the cache's writer.
@@ -110,15 +114,19 @@ impl RemoteLeg {
     pub fn new(settings: &Settings, forwarder: Forwarder, with: Surroundings) -> Self {
         let (answer, answers) = Answer::channel();
         let (delivering, delivered) = mpsc::unbounded_channel();
-        let Surroundings { ring, requests, hub, routes, counters, clock } = with;
+        let Surroundings { tls, ring, requests, hub, routes, counters, clock } = with;
         Self {
             forwarder,
             bridge: settings.bridge,
             name: settings.config.name.clone(),
             server: settings.config.server.clone(),
             version: settings.version,
-            connect_timeout: settings.config.connect_timeout,
-            ack_timeout: settings.config.ack_timeout,
+            connector: Connector {
+                tls,
+                limit: settings.config.connect_timeout,
+                ack_timeout: settings.config.ack_timeout,
+                max_packet_size: MAXIMUM_PACKET_SIZE as usize,
+            },
             ring,
             requests,
             hub,
@@ -171,7 +179,7 @@ impl RemoteLeg {
                 return false;
             }
             // What the socket has taken makes room for more.
-            if self.write_what_goes() == 0 {
+            if self.write_what_goes().await == 0 {
                 return true;
             }
         }
@@ -189,8 +197,8 @@ impl RemoteLeg {
         while let Some(effect) = self.forwarder.poll_effect() {
             match effect {
                 Effect::Connect => {
-                    let (server, limit, ack) = (self.server.clone(), self.connect_timeout, self.ack_timeout);
-                    self.connecting = Some(tokio::spawn(connect::connect(server, limit, ack)));
+                    let (connector, server) = (self.connector.clone(), self.server.clone());
+                    self.connecting = Some(tokio::spawn(async move { connector.connect(&server).await }));
                 }
                 Effect::Close(last) => self.close(last).await,
                 Effect::Commit(writes) => {
@@ -212,14 +220,30 @@ impl RemoteLeg {
     }
 
     /// Writes as much as the socket takes at once; says how much that was.
-    fn write_what_goes(&mut self) -> usize {
+    async fn write_what_goes(&mut self) -> usize {
+        let written = std::future::poll_fn(|context| Poll::Ready(self.write_now(context))).await;
+        if self.link.as_ref().is_some_and(|link| link.stream.is_unflushed()) {
+            std::future::poll_fn(|context| Poll::Ready(self.flush_now(context))).await;
+        }
+        written
+    }
+
+    /// What does not go at once goes when the socket is writable.
+    fn flush_now(&mut self, context: &mut Context<'_>) {
+        let Some(link) = &mut self.link else { return };
+        if let Poll::Ready(Err(error)) = Pin::new(&mut link.stream).poll_flush(context) {
+            self.broken(&error);
+        }
+    }
+
+    fn write_now(&mut self, context: &mut Context<'_>) -> usize {
         let mut written = 0;
-        while let Some(link) = &self.link {
+        while let Some(link) = &mut self.link {
             let out = self.forwarder.transmit();
             if out.is_empty() {
                 break;
             }
-            match link.stream.try_write(out) {
+            match link.stream.write_now(context, out) {
                 Ok(bytes) => {
                     crash::point("remote_written");
                     written += bytes;
@@ -227,7 +251,7 @@ impl RemoteLeg {
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                 Err(error) => {
-                    self.lost(&error.to_string(), false);
+                    self.lost(&explain(&error, &self.server.address()), false);
                     break;
                 }
             }
@@ -255,15 +279,13 @@ impl RemoteLeg {
             match &mut self.link {
                 Some(Link { stream, input, low_water: set, .. }) => {
                     make_room(input);
-                    if *set != low_water {
+                    if *set != low_water
+                        && let Some(tcp) = stream.plain()
+                    {
                         *set = low_water;
-                        connect::set_receive_low_water(stream, low_water);
+                        low_water::set(tcp, low_water);
                     }
-                    let (mut reader, writer) = stream.split();
-                    tokio::select! {
-                        read = reader.read_buf(input) => Event::Read(read),
-                        ready = writer.writable(), if writes => Event::Writable(ready),
-                    }
+                    Event::Ready(stream.ready(input, writes).await)
                 }
                 None => std::future::pending().await,
             }
@@ -294,13 +316,9 @@ impl RemoteLeg {
                     Err(why) => self.forwarder.handle_closed(&why, false, now),
                 }
             }
-            Event::Read(Ok(bytes)) if bytes > 0 => self.decode(now),
-            Event::Read(Ok(_)) => self.lost("closed by the remote", true),
-            Event::Read(Err(error)) | Event::Writable(Err(error)) => {
-                // A server that closes while more is on its way to it sends RST instead of FIN: that is its doing too.
-                let closed_by_peer = error.kind() == std::io::ErrorKind::ConnectionReset;
-                self.lost(&error.to_string(), closed_by_peer);
-            }
+            Event::Ready(Ready::Read(Ok(bytes))) if bytes > 0 => self.decode(now),
+            Event::Ready(Ready::Read(Ok(_))) => self.lost("closed by the remote", true),
+            Event::Ready(Ready::Read(Err(error)) | Ready::Writable(Err(error))) => self.broken(&error),
             Event::Answer(written) => {
                 self.committed(&written, now);
                 while let Ok(written) = self.answers.try_recv() {
@@ -308,7 +326,7 @@ impl RemoteLeg {
                 }
             }
             Event::Delivered(ticket, deliveries) => self.forwarder.handle_delivered(ticket, deliveries, now),
-            Event::Writable(Ok(())) | Event::Filled | Event::Timeout => {}
+            Event::Ready(Ready::Writable(Ok(()))) | Event::Filled | Event::Timeout => {}
             Event::Shutdown => self.forwarder.handle_shutdown(now),
         }
     }
@@ -339,6 +357,12 @@ impl RemoteLeg {
                 break;
             }
         }
+    }
+
+    fn broken(&mut self, error: &std::io::Error) {
+        // A server that closes while more is on its way to it sends RST instead of FIN: that is its doing too.
+        let closed_by_peer = error.kind() == std::io::ErrorKind::ConnectionReset;
+        self.lost(&explain(error, &self.server.address()), closed_by_peer);
     }
 
     fn lost(&mut self, why: &str, closed_by_peer: bool) {

@@ -26,6 +26,8 @@ use super::hub::Hub;
 use super::listener::{self, LocalLeg};
 use super::metrics;
 use super::remote::{RemoteLeg, Surroundings};
+use super::transport::accept::Acceptor;
+use super::transport::tls::{Identities, TlsError};
 use super::wire::Version;
 
 /// Connections that may wait to be accepted.
@@ -44,6 +46,8 @@ const SHUTDOWN: Duration = Duration::from_secs(8);
 pub enum StartError {
     #[error("{key}: {address}: {source}; stop what uses it, or choose another address")]
     Bind { key: String, address: SocketAddr, source: std::io::Error },
+    #[error("{key}: {source}")]
+    Tls { key: String, source: TlsError },
     #[error(transparent)]
     Cache(#[from] CacheError),
     #[error("starting the writer of the cache: {0}")]
@@ -90,8 +94,10 @@ fn listen(socket: Socket, address: SocketAddr) -> Result<TcpListener, StartError
 /// Where it does not start; then nothing on the disk has been changed.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
     let mut bound = Vec::new();
+    let identities = Identities::read(&config).map_err(|(key, source)| StartError::Tls { key, source })?;
     for (index, listener) in config.listeners.iter().enumerate() {
-        bound.push((bind(format!("listeners[{index}].bind"), listener.bind)?, listener.clone()));
+        let acceptor = Acceptor::new(listener, identities.listeners[index].clone());
+        bound.push((bind(format!("listeners[{index}].bind"), listener.bind)?, listener.clone(), acceptor));
     }
     let metrics = match &config.metrics {
         Some(metrics) => Some((bind("metrics.bind".to_owned(), metrics.bind)?, metrics.bind)),
@@ -103,16 +109,17 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
             if let Some(aside) = aside {
                 warn!("the cache was corrupted or foreign; it was set aside as {}", aside.display());
             }
-            run_with(sqlite, &config, bound, metrics, stop).await
+            run_with(sqlite, &config, identities, bound, metrics, stop).await
         }
-        None => run_with(Memory::default(), &config, bound, metrics, stop).await,
+        None => run_with(Memory::default(), &config, identities, bound, metrics, stop).await,
     }
 }
 
 async fn run_with<C: Cache + 'static>(
     mut cache: C,
     config: &Config,
-    bound: Vec<(Socket, config::Listener)>,
+    identities: Identities,
+    bound: Vec<(Socket, config::Listener, Acceptor)>,
     metrics: Option<(Socket, SocketAddr)>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
@@ -125,7 +132,7 @@ async fn run_with<C: Cache + 'static>(
     let mut routes = Routes::default();
     let mut outlets = HashMap::new();
     let mut legs = Vec::new();
-    for bridge in &config.bridges {
+    for (bridge, tls) in config.bridges.iter().zip(&identities.bridges) {
         let (id, restored) = cache.bridge(&bridge.name)?;
         routes.add(id, bridge);
         let usage = cache.usage(id);
@@ -155,7 +162,7 @@ async fn run_with<C: Cache + 'static>(
         let ring = SharedRing::new(ring);
         outlets.insert(id, Outlet { limits: limits(config, bridge), ring: ring.clone() });
         let forwarder = Forwarder::new(settings.clone(), restored, clock.now());
-        legs.push((settings, forwarder, ring));
+        legs.push((settings, forwarder, ring, tls.clone()));
     }
     let (mut writer, requests) = Writer::new(cache, outlets, counters.clone(), clock)?;
     if let Some(cache) = config.cache.as_ref().filter(|cache| cache.durability == Durability::Deferred) {
@@ -169,8 +176,9 @@ async fn run_with<C: Cache + 'static>(
     let (stop_remote, remote_stopped) = watch::channel(false);
 
     let mut remotes = JoinSet::new();
-    for (settings, forwarder, ring) in legs {
+    for (settings, forwarder, ring, tls) in legs {
         let with = Surroundings {
+            tls,
             ring,
             requests: requests.clone(),
             hub: hub.clone(),
@@ -182,12 +190,12 @@ async fn run_with<C: Cache + 'static>(
     }
     let mut locals = JoinSet::new();
     let leg = LocalLeg { requests: requests.clone(), hub, routes, clock, shutdown: local_stopped };
-    for (socket, listener) in bound {
+    for (socket, listener, acceptor) in bound {
         let tcp = listen(socket, listener.bind)?;
         if let Ok(address) = tcp.local_addr() {
             info!("listening on {address}");
         }
-        locals.spawn(listener::serve(tcp, listener, leg.clone()));
+        locals.spawn(listener::serve(tcp, listener, acceptor, leg.clone()));
     }
     drop(leg);
     if let Some((socket, address)) = metrics {

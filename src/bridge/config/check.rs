@@ -3,6 +3,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::secret::HIDDEN;
+use super::tls::check as tls;
 use super::{Bridge, Cache, Config, Durability, Forward, Synchronous, WhenFull};
 use crate::bridge::message::QoS;
 use crate::bridge::topic;
@@ -39,6 +40,12 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
         if !(64..=268_435_460).contains(&listener.max_packet_size) {
             return wrong(&format!("{key}.max_packet_size"), "from 64B to 256MiB".to_owned());
         }
+        if let Some(secured) = &listener.tls {
+            tls::listener_tls(secured, &format!("{key}.tls"))?;
+        }
+        if let Some(websocket) = &listener.websocket {
+            tls::websocket(websocket, &format!("{key}.websocket"))?;
+        }
     }
     if let Some(cache) = &config.cache {
         if cache.max_messages == 0 || cache.max_bytes == 0 {
@@ -74,6 +81,10 @@ fn check_bridge(bridge: &Bridge, key: &str) -> Result<(), Complaint> {
     let wrong = |leaf: &str, what: String| Err(Complaint { key: format!("{key}.{leaf}"), what });
     if bridge.name.is_empty() || bridge.name.len() > 255 {
         return wrong("name", "from 1 to 255 characters".to_owned());
+    }
+    tls::remote_name(&bridge.server, &format!("{key}.server"))?;
+    if let Some(secured) = &bridge.tls {
+        tls::remote_tls(secured, &bridge.server, &format!("{key}.tls"))?;
     }
     if !matches!(bridge.protocol, 4 | 5) {
         return wrong("protocol", format!("{} does not exist: 4 (MQTT 3.1.1) or 5", bridge.protocol));
@@ -197,7 +208,7 @@ pub fn roughly(duration: Duration) -> String {
 
 /// What is allowed but costs a guarantee, in words, for `check` and the log.
 pub fn warnings(config: &Config) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings = tls::warnings(config);
     if let Some(cache) = &config.cache {
         if cache.synchronous == Synchronous::Normal {
             warnings.push(

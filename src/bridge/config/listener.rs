@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::defaults::*;
+use super::{ListenerTls, WebSocket, tls};
 use crate::bridge::units;
 
 /// A listener of the local leg.
@@ -12,6 +13,12 @@ use crate::bridge::units;
 pub struct Listener {
     /// Address and port.
     pub bind: SocketAddr,
+    /// TLS; absent: what clients say can be read on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+    /// MQTT over WebSocket, and nothing else at this address: `true`, or with a path of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "tls::websocket")]
+    pub websocket: Option<WebSocket>,
     /// Largest packet that a client may send, in bytes.
     #[serde(default = "one_mebibyte", deserialize_with = "units::size", serialize_with = "units::write_size")]
     pub max_packet_size: u64,
@@ -29,6 +36,8 @@ impl Listener {
     pub fn at(bind: SocketAddr) -> Self {
         Self {
             bind,
+            tls: None,
+            websocket: None,
             max_packet_size: one_mebibyte(),
             receive_maximum: receive_maximum(),
             max_queued_bytes: eight_mebibytes(),

@@ -4,11 +4,13 @@ mod cache;
 mod check;
 mod defaults;
 pub mod endurance;
+mod file;
 mod listener;
 mod load;
 pub mod nanomq;
 mod secret;
 mod server;
+pub mod tls;
 
 use std::net::SocketAddr;
 
@@ -17,10 +19,12 @@ use serde::{Deserialize, Serialize};
 pub use bridge::{Bridge, Drain, Forward, Reconnect, Subscription};
 pub use cache::{Cache, Durability, OnCorruption, Synchronous, WhenFull};
 pub use check::{roughly, warnings};
+pub use file::File;
 pub use listener::Listener;
 pub use load::{LoadError, Loaded, load};
 pub use secret::Secret;
-pub use server::Server;
+pub use server::{Scheme, Server};
+pub use tls::{ClientCertificates, ListenerTls, RemoteTls, WebSocket};
 
 use super::yaml::{Document, YamlError};
 
@@ -58,6 +62,8 @@ impl Config {
         let mut config: Self = document.parse()?;
         check::check(&config).map_err(|complaint| document.wrong(&complaint.key, complaint.what))?;
         secret::read_password_files(&mut config, document)?;
+        tls::check::read_files(&mut config, Some(document.file()))
+            .map_err(|complaint| document.wrong(&complaint.key, complaint.what))?;
         if config.cache.is_none() && !config.bridges.is_empty() {
             config.cache = Some(Cache::at(CACHE));
         }

@@ -1,10 +1,10 @@
 //! One connection of a local client.
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
+use super::welcome::Door;
 use super::{LAST_WRITE_TIMEOUT, LocalLeg, READ_BYTES, WRITE_TIMEOUT, make_room, told};
 use crate::bridge::cache::Applied;
 use crate::bridge::cache::writer::{Answer, Request, Written};
@@ -12,10 +12,13 @@ use crate::bridge::config;
 use crate::bridge::core::client::{Client, Effect};
 use crate::bridge::crash;
 use crate::bridge::hub::{Parcel, Place, Receipt};
+use crate::bridge::transport::Stream;
 use crate::bridge::wire::{Decoder, ReasonCode};
 
 pub(super) struct Connection {
     leg: LocalLeg,
+    /// Until the first bytes have come.
+    door: Option<Door>,
     client: Client<Receipt>,
     decoder: Decoder,
     place: Option<Place>,
@@ -38,10 +41,11 @@ enum Event {
 }
 
 impl Connection {
-    pub(super) fn new(leg: LocalLeg, config: &config::Listener) -> Self {
+    pub(super) fn new(leg: LocalLeg, config: &config::Listener, door: Door) -> Self {
         let (answer, answers) = Answer::channel();
         let maximum = config.max_packet_size as u32;
         Self {
+            door: Some(door),
             client: Client::new(config.receive_maximum, maximum, leg.clock.now()),
             decoder: Decoder::server(maximum),
             place: None,
@@ -55,11 +59,7 @@ impl Connection {
         }
     }
 
-    pub(super) async fn run(mut self, mut stream: TcpStream) {
-        // A small acknowledgement must not wait for the next.
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!("TCP_NODELAY: {error}");
-        }
+    pub(super) async fn run(mut self, mut stream: Stream) {
         while !self.client.is_finished() {
             self.decode();
             self.client.flush(self.leg.clock.now());
@@ -90,8 +90,8 @@ impl Connection {
                 committed.recv().await;
             }
         }
-        // The peer may be gone already.
-        let _ = stream.shutdown().await;
+        // The peer may be gone already, or take nothing any more.
+        let _ = tokio::time::timeout(LAST_WRITE_TIMEOUT, stream.shutdown()).await;
         let left = self.client.leave(self.leg.clock.now());
         if let (Some(place), Some((outgoing, expires_at))) = (self.place, left) {
             place.leave(outgoing, expires_at);
@@ -153,9 +153,9 @@ impl Connection {
         Ok(())
     }
 
-    async fn write(&mut self, stream: &mut TcpStream) {
+    async fn write(&mut self, stream: &mut Stream) {
         let mut patience = WRITE_TIMEOUT;
-        while !self.client.transmit().is_empty() {
+        while !self.client.transmit().is_empty() || stream.is_unflushed() {
             let closed = async {
                 match self.place.as_mut() {
                     Some(place) if patience == WRITE_TIMEOUT => place.close.wait_for(Option::is_some).await.is_ok(),
@@ -164,21 +164,23 @@ impl Connection {
             };
             tokio::select! {
                 biased;
-                written = stream.write(self.client.transmit()) => match written {
-                    Ok(bytes) if bytes > 0 => {
+                written = write_or_flush(stream, self.client.transmit()) => match written {
+                    Ok(Some(bytes)) if bytes > 0 => {
                         crash::point("answer_written");
                         self.client.handle_written(bytes);
                     }
-                    _ => return self.give_up(),
+                    Ok(None) => {}
+                    _ => return self.give_up(stream),
                 },
                 // Whoever waits for this connection to end does not wait long for a peer that takes no byte.
                 _ = closed => patience = LAST_WRITE_TIMEOUT,
-                () = tokio::time::sleep(patience) => return self.give_up(),
+                () = tokio::time::sleep(patience) => return self.give_up(stream),
             }
         }
     }
 
-    fn give_up(&mut self) {
+    fn give_up(&mut self, stream: &mut Stream) {
+        stream.abandon();
         self.eof = true;
         self.input.clear();
         self.client.handle_written(self.client.transmit().len());
@@ -187,8 +189,16 @@ impl Connection {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Read(Ok(bytes)) if bytes > 0 => {}
-            Event::Read(_) => self.eof = true,
+            Event::Read(Ok(bytes)) if bytes > 0 => {
+                if let Some(door) = self.door.take() {
+                    door.first(&self.input);
+                }
+            }
+            Event::Read(Ok(_)) => self.eof = true,
+            Event::Read(Err(error)) => {
+                debug!("client {}: {error}", self.client.client_id());
+                self.eof = true;
+            }
             Event::Answer(written) => {
                 self.committed(&written);
                 while let Ok(written) = self.answers.try_recv() {
@@ -211,7 +221,7 @@ impl Connection {
         self.client.handle_committed(&written.iter().map(first).collect::<Vec<_>>());
     }
 
-    async fn wait(&mut self, stream: &mut TcpStream) -> Event {
+    async fn wait(&mut self, stream: &mut Stream) -> Event {
         let deadline = self.client.deadline().map(|deadline| self.leg.clock.instant(deadline));
         let timeout = async {
             match deadline {
@@ -247,4 +257,12 @@ impl Connection {
             () = timeout => Event::Timeout,
         }
     }
+}
+
+/// Writes some of it; where there is nothing to write, what was written leaves its buffer (`None`).
+async fn write_or_flush(stream: &mut Stream, bytes: &[u8]) -> std::io::Result<Option<usize>> {
+    if bytes.is_empty() {
+        return stream.flush().await.map(|()| None);
+    }
+    stream.write(bytes).await.map(Some)
 }

@@ -1,12 +1,14 @@
 //! The local leg: accepts TCP connections and carries bytes between each and its
 //! [`Client`](super::core::client::Client).
 mod connection;
+mod welcome;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
@@ -15,8 +17,10 @@ use super::clock::Clock;
 use super::config;
 use super::core::routes::Routes;
 use super::hub::Hub;
+use super::transport::accept::Acceptor;
 use super::wire::ReasonCode;
 use connection::Connection;
+use welcome::Door;
 
 /// Read from a socket at a time, at most and at least.
 pub(super) const READ_BYTES: usize = 64 * 1024;
@@ -56,8 +60,20 @@ pub(super) fn make_room(input: &mut BytesMut) {
     }
 }
 
+async fn admit(stream: TcpStream, client: SocketAddr, door: Door, config: Arc<config::Listener>, mut leg: LocalLeg) {
+    let welcomed = tokio::select! {
+        welcomed = door.welcome(stream, client) => welcomed,
+        () = told(&mut leg.shutdown) => None,
+    };
+    if let Some(stream) = welcomed {
+        Connection::new(leg, &config, door).run(stream).await;
+    }
+}
+
 /// Accepts until shutdown. Ends when every connection has.
-pub async fn serve(listener: TcpListener, config: config::Listener, leg: LocalLeg) {
+pub async fn serve(listener: TcpListener, config: config::Listener, acceptor: Acceptor, leg: LocalLeg) {
+    let door = Door::new(acceptor, listener.local_addr().unwrap_or(config.bind));
+    let config = Arc::new(config);
     let mut connections = tokio::task::JoinSet::new();
     let mut shutdown = leg.shutdown.clone();
     loop {
@@ -65,7 +81,7 @@ pub async fn serve(listener: TcpListener, config: config::Listener, leg: LocalLe
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
                     debug!("{address} connected");
-                    connections.spawn(Connection::new(leg.clone(), &config).run(stream));
+                    connections.spawn(admit(stream, address, door.clone(), config.clone(), leg.clone()));
                 }
                 Err(error) => {
                     warn!("accepting a connection: {error}");

@@ -23,7 +23,8 @@ struct Story {
 fn config() -> config::Bridge {
     config::Bridge {
         name: "remote".into(),
-        server: Server { host: "remote".into(), port: 1883 },
+        server: Server::tcp("remote", 1883),
+        tls: None,
         protocol: 5,
         client_id: "bridge".into(),
         clean_start: false,
