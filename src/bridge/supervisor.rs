@@ -1,8 +1,9 @@
 //! Starts the bridge in the order in which nothing is touched before everything is known to be right, and ends it in
 //! the order in which nothing that was read is lost.
+mod reload;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -20,13 +21,16 @@ use super::config::{self, Config, Durability};
 use super::core::admission::Limits;
 use super::core::forwarder::{Forwarder, Settings};
 use super::core::ring::Ring;
-use super::core::routes::Routes;
+use super::core::routes::{Routes, SharedRoutes};
 use super::counters::{BridgeCounters, Shared};
 use super::hub::Hub;
 use super::listener::{self, LocalLeg};
 use super::metrics;
 use super::remote::{RemoteLeg, Surroundings};
 use super::wire::Version;
+
+pub use reload::Reload;
+use reload::{Leg, Running};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -84,11 +88,16 @@ fn listen(socket: Socket, address: SocketAddr) -> Result<TcpListener, StartError
     listen().map_err(|source| StartError::Bind { key: "listen".to_owned(), address, source })
 }
 
-/// Runs a bridge, or a small broker where the configuration names no bridge, until `stop` completes.
+/// Runs a bridge, or a small broker where the configuration names no bridge, until `stop` completes; what comes from
+/// `reloads` is put in force meanwhile.
 ///
 /// # Errors
 /// Where it does not start; then nothing on the disk has been changed.
-pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+pub async fn run(
+    config: Config,
+    reloads: mpsc::Receiver<Reload>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), StartError> {
     let mut bound = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         bound.push((bind(format!("listeners[{index}].bind"), listener.bind)?, listener.clone()));
@@ -103,9 +112,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
             if let Some(aside) = aside {
                 warn!("the cache was corrupted or foreign; it was set aside as {}", aside.display());
             }
-            run_with(sqlite, &config, bound, metrics, stop).await
+            run_with(sqlite, &config, bound, metrics, reloads, stop).await
         }
-        None => run_with(Memory::default(), &config, bound, metrics, stop).await,
+        None => run_with(Memory::default(), &config, bound, metrics, reloads, stop).await,
     }
 }
 
@@ -114,6 +123,7 @@ async fn run_with<C: Cache + 'static>(
     config: &Config,
     bound: Vec<(Socket, config::Listener)>,
     metrics: Option<(Socket, SocketAddr)>,
+    mut reloads: mpsc::Receiver<Reload>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     for warning in config::warnings(config) {
@@ -164,17 +174,28 @@ async fn run_with<C: Cache + 'static>(
     let writer =
         std::thread::Builder::new().name("cache".to_owned()).spawn(move || writer.run()).map_err(StartError::Thread)?;
     tokio::spawn(remind(requests.downgrade()));
-    let routes = Arc::new(routes);
+    let routes = SharedRoutes::new(routes);
+    let mut running = Running {
+        config: config.clone(),
+        requests: requests.downgrade(),
+        routes: routes.clone(),
+        legs: Vec::new(),
+        counters: counters.clone(),
+        listeners: Vec::new(),
+    };
     let (stop_local, local_stopped) = watch::channel(false);
     let (stop_remote, remote_stopped) = watch::channel(false);
 
     let mut remotes = JoinSet::new();
     for (settings, forwarder, ring) in legs {
+        let (configured, to_be_configured) = mpsc::unbounded_channel();
+        running.legs.push(Leg { bridge: settings.bridge, name: settings.config.name.clone(), configured });
         let with = Surroundings {
             ring,
             requests: requests.clone(),
             hub: hub.clone(),
             routes: routes.clone(),
+            configured: to_be_configured,
             counters: counters.clone(),
             clock,
         };
@@ -187,7 +208,9 @@ async fn run_with<C: Cache + 'static>(
         if let Ok(address) = tcp.local_addr() {
             info!("listening on {address}");
         }
-        locals.spawn(listener::serve(tcp, listener, leg.clone()));
+        let (configured, configuration) = watch::channel(listener);
+        running.listeners.push(configured);
+        locals.spawn(listener::serve(tcp, configuration, leg.clone()));
     }
     drop(leg);
     if let Some((socket, address)) = metrics {
@@ -197,10 +220,17 @@ async fn run_with<C: Cache + 'static>(
         }
         tokio::spawn(metrics::serve(tcp, counters, remote_stopped));
     }
-    tokio::select! {
-        () = stop => {}
-        // Without its writer the bridge can keep nothing any more; whoever supervises the process starts it again.
-        () = requests.closed() => return Err(StartError::WriterEnded),
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            // Without its writer the bridge can keep nothing any more; whoever supervises the process starts it again.
+            () = requests.closed() => return Err(StartError::WriterEnded),
+            Some(Reload { config, done }) = reloads.recv() => {
+                running.apply(&config).await;
+                drop(done);
+            }
+        }
     }
     info!("stopping");
     if tokio::time::timeout(SHUTDOWN, end(stop_local, locals, stop_remote, remotes, requests)).await.is_err() {

@@ -2,7 +2,6 @@
 //! [`Client`](super::core::client::Client).
 mod connection;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -13,7 +12,7 @@ use tracing::{debug, warn};
 use super::cache::writer::Request;
 use super::clock::Clock;
 use super::config;
-use super::core::routes::Routes;
+use super::core::routes::SharedRoutes;
 use super::hub::Hub;
 use super::wire::ReasonCode;
 use connection::Connection;
@@ -36,7 +35,7 @@ pub struct LocalLeg {
     /// Local sessions.
     pub hub: Hub,
     /// Where messages go.
-    pub routes: Arc<Routes>,
+    pub routes: SharedRoutes,
     /// The clock.
     pub clock: Clock,
     /// Told when the bridge shuts down.
@@ -56,8 +55,8 @@ pub(super) fn make_room(input: &mut BytesMut) {
     }
 }
 
-/// Accepts until shutdown. Ends when every connection has.
-pub async fn serve(listener: TcpListener, config: config::Listener, leg: LocalLeg) {
+/// Accepts until shutdown; each connection under the configuration of its moment. Ends when every connection has.
+pub async fn serve(listener: TcpListener, config: watch::Receiver<config::Listener>, leg: LocalLeg) {
     let mut connections = tokio::task::JoinSet::new();
     let mut shutdown = leg.shutdown.clone();
     loop {
@@ -65,7 +64,7 @@ pub async fn serve(listener: TcpListener, config: config::Listener, leg: LocalLe
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
                     debug!("{address} connected");
-                    connections.spawn(Connection::new(leg.clone(), &config).run(stream));
+                    connections.spawn(Connection::new(leg.clone(), &config.borrow()).run(stream));
                 }
                 Err(error) => {
                     warn!("accepting a connection: {error}");
