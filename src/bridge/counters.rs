@@ -137,6 +137,8 @@ pub struct Counters {
     pub commits: u64,
     /// Writes that violated an invariant of the cache; each is logged.
     pub invariant_violations: u64,
+    /// Configurations that were read again and put in force.
+    pub reloads: u64,
     /// Why the cache does not work; `None` while it does.
     pub cache_error: Option<String>,
 }

@@ -129,13 +129,14 @@ const BRIDGE_GAUGES: [(&str, &str, Reading); 6] = [
     ("connected", "Whether the link is up", |b| u64::from(b.connected)),
 ];
 
-const PROCESS_COUNTERS: [(&str, &str, ProcessReading); 7] = [
+const PROCESS_COUNTERS: [(&str, &str, ProcessReading); 8] = [
     ("publishes_received", "PUBLISHes that were new", |c| c.received),
     ("publishes_repeated", "PUBLISHes that repeated one that is kept", |c| c.repeated),
     ("publishes_refused", "PUBLISHes refused", |c| c.refused),
     ("messages_distributed", "Messages handed to local subscribers", |c| c.distributed),
     ("subscriber_overflows", "Messages for local subscribers that did not keep up", |c| c.subscriber_overflow),
     ("cache_commits", "Commits of the cache", |c| c.commits),
+    ("reloads", "Configurations that were read again and put in force", |c| c.reloads),
     ("invariant_violations", "Writes that broke an invariant of the cache", |c| c.invariant_violations),
 ];
 

@@ -15,10 +15,10 @@ use tracing::debug;
 
 use super::cache::writer::{Answer, Request, SharedRing, Written};
 use super::clock::Clock;
-use super::config::Server;
+use super::config::{self, Server};
 use super::core::forwarder::{Effect, Forwarder, Settings};
 use super::core::intake::Ticket;
-use super::core::routes::Routes;
+use super::core::routes::SharedRoutes;
 use super::counters::Shared;
 use super::crash;
 use super::delivery::{BridgeId, NewDelivery, Time};
@@ -45,7 +45,8 @@ pub struct RemoteLeg {
     ring: SharedRing,
     requests: mpsc::Sender<Request>,
     hub: Hub,
-    routes: Arc<Routes>,
+    routes: SharedRoutes,
+    configured: mpsc::UnboundedReceiver<Configured>,
     counters: Shared,
     clock: Clock,
     link: Option<Link>,
@@ -87,8 +88,18 @@ enum Event {
     Answer(Vec<Written>),
     Delivered(Ticket, Vec<NewDelivery>),
     Filled,
+    Configured(Configured),
     Timeout,
     Shutdown,
+}
+
+/// What the configuration of a bridge has become.
+#[derive(Debug)]
+pub struct Configured {
+    /// Its own.
+    pub config: Box<config::Bridge>,
+    /// A message that has not been sent once by this age is dropped.
+    pub max_age: Option<Duration>,
 }
 
 /// What a remote leg works with.
@@ -102,7 +113,9 @@ pub struct Surroundings {
     /// Local sessions.
     pub hub: Hub,
     /// Where messages go.
-    pub routes: Arc<Routes>,
+    pub routes: SharedRoutes,
+    /// What its configuration becomes.
+    pub configured: mpsc::UnboundedReceiver<Configured>,
     /// What is counted.
     pub counters: Shared,
     /// The clock.
@@ -114,7 +127,7 @@ impl RemoteLeg {
     pub fn new(settings: &Settings, forwarder: Forwarder, with: Surroundings) -> Self {
         let (answer, answers) = Answer::channel();
         let (delivering, delivered) = mpsc::unbounded_channel();
-        let Surroundings { tls, ring, requests, hub, routes, counters, clock } = with;
+        let Surroundings { tls, ring, requests, hub, routes, configured, counters, clock } = with;
         Self {
             forwarder,
             bridge: settings.bridge,
@@ -131,6 +144,7 @@ impl RemoteLeg {
             requests,
             hub,
             routes,
+            configured,
             counters,
             clock,
             link: None,
@@ -208,7 +222,7 @@ impl RemoteLeg {
                     }
                 }
                 Effect::Deliver(ticket, message) => {
-                    let deliveries = self.routes.deliveries(&message, Some(self.bridge));
+                    let deliveries = self.routes.load().deliveries(&message, Some(self.bridge));
                     let all = AllDelivered { ticket, deliveries, to: self.delivering.clone() };
                     let all: Arc<dyn Any + Send + Sync> = Arc::new(all);
                     self.hub.publish(&message, None, Some(all));
@@ -296,6 +310,7 @@ impl RemoteLeg {
             Some(answer) = self.answers.recv() => Event::Answer(answer),
             Some((ticket, deliveries)) = self.delivered.recv() => Event::Delivered(ticket, deliveries),
             () = self.ring.filled() => Event::Filled,
+            Some(configured) = self.configured.recv() => Event::Configured(configured),
             () = timeout => Event::Timeout,
             () = told(shutdown), if !stopping => Event::Shutdown,
         }
@@ -326,6 +341,10 @@ impl RemoteLeg {
                 }
             }
             Event::Delivered(ticket, deliveries) => self.forwarder.handle_delivered(ticket, deliveries, now),
+            Event::Configured(Configured { config, max_age }) => {
+                (self.connector.limit, self.connector.ack_timeout) = (config.connect_timeout, config.ack_timeout);
+                self.forwarder.handle_config(&config, max_age, now);
+            }
             Event::Ready(Ready::Writable(Ok(()))) | Event::Filled | Event::Timeout => {}
             Event::Shutdown => self.forwarder.handle_shutdown(now),
         }

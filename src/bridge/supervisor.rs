@@ -1,8 +1,9 @@
 //! Starts the bridge in the order in which nothing is touched before everything is known to be right, and ends it in
 //! the order in which nothing that was read is lost.
+mod reload;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -20,7 +21,7 @@ use super::config::{self, Config, Durability};
 use super::core::admission::Limits;
 use super::core::forwarder::{Forwarder, Settings};
 use super::core::ring::Ring;
-use super::core::routes::Routes;
+use super::core::routes::{Routes, SharedRoutes};
 use super::counters::{BridgeCounters, Shared};
 use super::hub::Hub;
 use super::listener::{self, LocalLeg};
@@ -29,6 +30,9 @@ use super::remote::{RemoteLeg, Surroundings};
 use super::transport::accept::Acceptor;
 use super::transport::tls::{Identities, TlsError};
 use super::wire::Version;
+
+pub use reload::Reload;
+use reload::{Leg, Running};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -88,11 +92,16 @@ fn listen(socket: Socket, address: SocketAddr) -> Result<TcpListener, StartError
     listen().map_err(|source| StartError::Bind { key: "listen".to_owned(), address, source })
 }
 
-/// Runs a bridge, or a small broker where the configuration names no bridge, until `stop` completes.
+/// Runs a bridge, or a small broker where the configuration names no bridge, until `stop` completes; what comes from
+/// `reloads` is put in force meanwhile.
 ///
 /// # Errors
 /// Where it does not start; then nothing on the disk has been changed.
-pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+pub async fn run(
+    config: Config,
+    reloads: mpsc::Receiver<Reload>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), StartError> {
     let mut bound = Vec::new();
     let identities = Identities::read(&config).map_err(|(key, source)| StartError::Tls { key, source })?;
     for (index, listener) in config.listeners.iter().enumerate() {
@@ -109,9 +118,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
             if let Some(aside) = aside {
                 warn!("the cache was corrupted or foreign; it was set aside as {}", aside.display());
             }
-            run_with(sqlite, &config, identities, bound, metrics, stop).await
+            run_with(sqlite, &config, identities, bound, metrics, reloads, stop).await
         }
-        None => run_with(Memory::default(), &config, identities, bound, metrics, stop).await,
+        None => run_with(Memory::default(), &config, identities, bound, metrics, reloads, stop).await,
     }
 }
 
@@ -121,6 +130,7 @@ async fn run_with<C: Cache + 'static>(
     identities: Identities,
     bound: Vec<(Socket, config::Listener, Acceptor)>,
     metrics: Option<(Socket, SocketAddr)>,
+    mut reloads: mpsc::Receiver<Reload>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     for warning in config::warnings(config) {
@@ -171,18 +181,30 @@ async fn run_with<C: Cache + 'static>(
     let writer =
         std::thread::Builder::new().name("cache".to_owned()).spawn(move || writer.run()).map_err(StartError::Thread)?;
     tokio::spawn(remind(requests.downgrade()));
-    let routes = Arc::new(routes);
+    let routes = SharedRoutes::new(routes);
+    let mut running = Running {
+        identities,
+        config: config.clone(),
+        requests: requests.downgrade(),
+        routes: routes.clone(),
+        legs: Vec::new(),
+        counters: counters.clone(),
+        listeners: Vec::new(),
+    };
     let (stop_local, local_stopped) = watch::channel(false);
     let (stop_remote, remote_stopped) = watch::channel(false);
 
     let mut remotes = JoinSet::new();
     for (settings, forwarder, ring, tls) in legs {
+        let (configured, to_be_configured) = mpsc::unbounded_channel();
+        running.legs.push(Leg { bridge: settings.bridge, name: settings.config.name.clone(), configured });
         let with = Surroundings {
             tls,
             ring,
             requests: requests.clone(),
             hub: hub.clone(),
             routes: routes.clone(),
+            configured: to_be_configured,
             counters: counters.clone(),
             clock,
         };
@@ -195,7 +217,9 @@ async fn run_with<C: Cache + 'static>(
         if let Ok(address) = tcp.local_addr() {
             info!("listening on {address}");
         }
-        locals.spawn(listener::serve(tcp, listener, acceptor, leg.clone()));
+        let (configured, configuration) = watch::channel(listener);
+        running.listeners.push(configured);
+        locals.spawn(listener::serve(tcp, configuration, acceptor, leg.clone()));
     }
     drop(leg);
     if let Some((socket, address)) = metrics {
@@ -205,10 +229,17 @@ async fn run_with<C: Cache + 'static>(
         }
         tokio::spawn(metrics::serve(tcp, counters, remote_stopped));
     }
-    tokio::select! {
-        () = stop => {}
-        // Without its writer the bridge can keep nothing any more; whoever supervises the process starts it again.
-        () = requests.closed() => return Err(StartError::WriterEnded),
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            // Without its writer the bridge can keep nothing any more; whoever supervises the process starts it again.
+            () = requests.closed() => return Err(StartError::WriterEnded),
+            Some(Reload { config, done }) = reloads.recv() => {
+                running.apply(&config).await;
+                drop(done);
+            }
+        }
     }
     info!("stopping");
     if tokio::time::timeout(SHUTDOWN, end(stop_local, locals, stop_remote, remotes, requests)).await.is_err() {

@@ -13,6 +13,7 @@ mod fault_proxy;
 mod healthy;
 #[cfg(feature = "lab")]
 mod probe;
+mod reload;
 #[cfg(feature = "lab")]
 mod replay;
 #[cfg(feature = "lab")]

@@ -6,9 +6,10 @@ use mqtt_bridge::bridge::config::nanomq::Kind;
 use mqtt_bridge::bridge::config::{self, Loaded};
 use mqtt_bridge::bridge::supervisor;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
 
-/// Run the bridge until SIGTERM or Ctrl-C
+/// Run the bridge until SIGTERM or Ctrl-C; SIGHUP reads the configuration again
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// bridge.yaml, or a nanomq.conf as it is
@@ -39,7 +40,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
                 _ = interrupt.recv() => {}
             }
         };
-        supervisor::run(loaded.config().clone(), stop).await?;
+        let (to_supervisor, reloads) = mpsc::channel(1);
+        let hangup = signal(SignalKind::hangup())?;
+        tokio::spawn(super::reload::on_hangup(hangup, arguments.config.clone(), to_supervisor));
+        supervisor::run(loaded.config().clone(), reloads, stop).await?;
         Ok(0)
     })
 }

@@ -162,6 +162,11 @@ impl<C: Cache + 'static> Writer<C> {
                     self.deferral.handle_link_lost(bridge);
                     self.commit_due();
                 }
+                Request::Limits { bridge, limits } => {
+                    self.write(std::mem::take(&mut parts));
+                    self.limit(bridge, limits);
+                    self.admit_what_waits();
+                }
                 Request::Chores => self.chores_due = true,
             }
         }

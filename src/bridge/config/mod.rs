@@ -8,11 +8,14 @@ mod file;
 mod listener;
 mod load;
 pub mod nanomq;
+mod operation;
+pub mod reload;
 mod secret;
 mod server;
 pub mod tls;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,10 +25,12 @@ pub use check::{roughly, warnings};
 pub use file::File;
 pub use listener::Listener;
 pub use load::{LoadError, Loaded, load};
+pub use operation::{Log, LogFormat, LogLevel};
 pub use secret::Secret;
 pub use server::{Scheme, Server};
 pub use tls::{ClientCertificates, ListenerTls, RemoteTls, WebSocket};
 
+use super::units;
 use super::yaml::{Document, YamlError};
 
 /// The whole file.
@@ -43,6 +48,16 @@ pub struct Config {
     /// Where /metrics and /healthz are served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
+    /// What the log looks like.
+    #[serde(default)]
+    pub log: Log,
+    /// How often `$SYS/bridge/<name>/state` is published where nothing has changed; 0: never published.
+    #[serde(
+        default = "defaults::ten_seconds",
+        deserialize_with = "units::duration",
+        serialize_with = "units::write_duration"
+    )]
+    pub state_interval: Duration,
 }
 
 /// Where /metrics and /healthz are served.

@@ -105,7 +105,7 @@ impl Connection {
             let taken = self.input.len() - input.len();
             self.input.advance(taken);
             match decoded {
-                Ok(Some(packet)) => self.client.handle_packet(packet, &self.leg.routes, self.leg.clock.now()),
+                Ok(Some(packet)) => self.client.handle_packet(packet, &self.leg.routes.load(), self.leg.clock.now()),
                 Ok(None) => {}
                 Err(error) => self.client.handle_violation(&error),
             }

@@ -4,7 +4,6 @@ mod connection;
 mod welcome;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -15,7 +14,7 @@ use tracing::{debug, warn};
 use super::cache::writer::Request;
 use super::clock::Clock;
 use super::config;
-use super::core::routes::Routes;
+use super::core::routes::SharedRoutes;
 use super::hub::Hub;
 use super::transport::accept::Acceptor;
 use super::wire::ReasonCode;
@@ -40,7 +39,7 @@ pub struct LocalLeg {
     /// Local sessions.
     pub hub: Hub,
     /// Where messages go.
-    pub routes: Arc<Routes>,
+    pub routes: SharedRoutes,
     /// The clock.
     pub clock: Clock,
     /// Told when the bridge shuts down.
@@ -60,20 +59,31 @@ pub(super) fn make_room(input: &mut BytesMut) {
     }
 }
 
-async fn admit(stream: TcpStream, client: SocketAddr, door: Door, config: Arc<config::Listener>, mut leg: LocalLeg) {
+async fn admit(
+    stream: TcpStream,
+    client: SocketAddr,
+    door: Door,
+    config: watch::Receiver<config::Listener>,
+    mut leg: LocalLeg,
+) {
     let welcomed = tokio::select! {
         welcomed = door.welcome(stream, client) => welcomed,
         () = told(&mut leg.shutdown) => None,
     };
     if let Some(stream) = welcomed {
-        Connection::new(leg, &config, door).run(stream).await;
+        let connection = Connection::new(leg, &config.borrow(), door);
+        connection.run(stream).await;
     }
 }
 
-/// Accepts until shutdown. Ends when every connection has.
-pub async fn serve(listener: TcpListener, config: config::Listener, acceptor: Acceptor, leg: LocalLeg) {
-    let door = Door::new(acceptor, listener.local_addr().unwrap_or(config.bind));
-    let config = Arc::new(config);
+/// Accepts until shutdown; each connection under the configuration of its moment. Ends when every connection has.
+pub async fn serve(
+    listener: TcpListener,
+    config: watch::Receiver<config::Listener>,
+    acceptor: Acceptor,
+    leg: LocalLeg,
+) {
+    let door = Door::new(acceptor, listener.local_addr().unwrap_or(config.borrow().bind));
     let mut connections = tokio::task::JoinSet::new();
     let mut shutdown = leg.shutdown.clone();
     loop {

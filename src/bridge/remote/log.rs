@@ -34,6 +34,9 @@ impl RemoteLeg {
             Notice::SubscriptionRefused { filter, reason } => {
                 warn!("bridge {name}: the remote refuses the subscription `{filter}`: {reason}");
             }
+            Notice::UnsubscribeRefused { filter, reason } => {
+                warn!("bridge {name}: the remote does not end the subscription `{filter}`: {reason}");
+            }
             Notice::Quarantined { seq, topic, reason } => {
                 warn!("bridge {name}: message {} on `{topic}` set aside, the remote refuses it: {reason}", seq.0);
             }

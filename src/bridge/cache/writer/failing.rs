@@ -108,6 +108,7 @@ impl<C: Cache + 'static> Writer<C> {
                     parts.extend(self.release(&answer));
                 }
                 Request::LinkLost { bridge } => self.deferral.handle_link_lost(bridge),
+                Request::Limits { bridge, limits } => self.limit(bridge, limits),
                 Request::Chores => {}
                 Request::Open { answer, .. } => {
                     // A client that has gone meanwhile needs no answer.

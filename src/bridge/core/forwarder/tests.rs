@@ -6,6 +6,7 @@ use crate::bridge::message::Properties;
 use crate::bridge::wire::{Ack, Connect, Decoder, Publish, Suback};
 
 mod connecting;
+mod reconfiguring;
 mod refusing;
 mod sending;
 
