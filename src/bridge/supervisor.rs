@@ -26,6 +26,7 @@ use super::hub::Hub;
 use super::listener::{self, LocalLeg};
 use super::metrics;
 use super::remote::{RemoteLeg, Surroundings};
+use super::service;
 use super::wire::Version;
 
 /// Connections that may wait to be accepted.
@@ -161,6 +162,7 @@ async fn run_with<C: Cache + 'static>(
     if let Some(cache) = config.cache.as_ref().filter(|cache| cache.durability == Durability::Deferred) {
         writer = writer.deferring(cache.commit_after);
     }
+    let pulse = writer.pulse();
     let writer =
         std::thread::Builder::new().name("cache".to_owned()).spawn(move || writer.run()).map_err(StartError::Thread)?;
     tokio::spawn(remind(requests.downgrade()));
@@ -195,13 +197,15 @@ async fn run_with<C: Cache + 'static>(
         if let Ok(address) = tcp.local_addr() {
             info!("metrics on http://{address}/metrics");
         }
-        tokio::spawn(metrics::serve(tcp, counters, remote_stopped));
+        tokio::spawn(metrics::serve(tcp, counters.clone(), remote_stopped));
     }
+    service::ready(counters, pulse);
     tokio::select! {
         () = stop => {}
         // Without its writer the bridge can keep nothing any more; whoever supervises the process starts it again.
         () = requests.closed() => return Err(StartError::WriterEnded),
     }
+    service::stopping();
     info!("stopping");
     if tokio::time::timeout(SHUTDOWN, end(stop_local, locals, stop_remote, remotes, requests)).await.is_err() {
         warn!("not everything could be committed within {SHUTDOWN:?}; none of it was acknowledged");
