@@ -14,6 +14,7 @@ pub mod listener;
 pub mod message;
 pub mod metrics;
 pub mod remote;
+pub mod service;
 #[cfg(test)]
 mod sim;
 pub mod supervisor;

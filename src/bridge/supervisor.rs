@@ -27,6 +27,7 @@ use super::hub::Hub;
 use super::listener::{self, LocalLeg};
 use super::metrics;
 use super::remote::{RemoteLeg, Surroundings};
+use super::service;
 use super::transport::accept::Acceptor;
 use super::transport::tls::{Identities, TlsError};
 use super::wire::Version;
@@ -178,6 +179,7 @@ async fn run_with<C: Cache + 'static>(
     if let Some(cache) = config.cache.as_ref().filter(|cache| cache.durability == Durability::Deferred) {
         writer = writer.deferring(cache.commit_after);
     }
+    let pulse = writer.pulse();
     let writer =
         std::thread::Builder::new().name("cache".to_owned()).spawn(move || writer.run()).map_err(StartError::Thread)?;
     tokio::spawn(remind(requests.downgrade()));
@@ -227,8 +229,9 @@ async fn run_with<C: Cache + 'static>(
         if let Ok(address) = tcp.local_addr() {
             info!("metrics on http://{address}/metrics");
         }
-        tokio::spawn(metrics::serve(tcp, counters, remote_stopped));
+        tokio::spawn(metrics::serve(tcp, counters.clone(), remote_stopped));
     }
+    service::ready(counters, pulse);
     tokio::pin!(stop);
     loop {
         tokio::select! {
@@ -241,6 +244,7 @@ async fn run_with<C: Cache + 'static>(
             }
         }
     }
+    service::stopping();
     info!("stopping");
     if tokio::time::timeout(SHUTDOWN, end(stop_local, locals, stop_remote, remotes, requests)).await.is_err() {
         warn!("not everything could be committed within {SHUTDOWN:?}; none of it was acknowledged");

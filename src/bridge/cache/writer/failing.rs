@@ -179,6 +179,7 @@ impl<C: Cache + 'static> Writer<C> {
     }
 
     pub(super) fn failed(&mut self, error: &CacheError) {
+        self.pulse.beat();
         if error.is_corruption() && self.broken.is_none() {
             let broken = CacheError::Broken { what: error.to_string() };
             error!("{broken}; nothing is acknowledged any more");
