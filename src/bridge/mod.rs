@@ -11,11 +11,13 @@ pub mod crash;
 pub mod delivery;
 pub mod hub;
 pub mod listener;
+pub mod log;
 pub mod message;
 pub mod metrics;
 pub mod remote;
 #[cfg(test)]
 mod sim;
+pub mod state;
 pub mod supervisor;
 pub mod topic;
 pub mod units;

@@ -11,6 +11,7 @@ mod explain;
 #[cfg(feature = "lab")]
 mod fault_proxy;
 mod healthy;
+mod log;
 #[cfg(feature = "lab")]
 mod probe;
 mod reload;
