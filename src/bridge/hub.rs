@@ -1,5 +1,7 @@
 //! Local sessions, connected or away, and how a message finds those that subscribe to it.
-use std::collections::HashMap;
+mod state;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -75,6 +77,8 @@ struct Seats {
 #[derive(Debug, Clone)]
 pub struct Hub {
     seats: Arc<Mutex<Seats>>,
+    /// The bridge's own messages about itself, the latest of each topic, for whoever subscribes.
+    states: Arc<Mutex<BTreeMap<Arc<str>, Arc<Message>>>>,
     counters: Shared,
     clock: Clock,
 }
@@ -151,7 +155,7 @@ impl Place {
 impl Hub {
     /// A hub without sessions.
     pub fn new(counters: Shared, clock: Clock) -> Self {
-        Self { seats: Arc::default(), counters, clock }
+        Self { seats: Arc::default(), states: Arc::default(), counters, clock }
     }
 
     fn lock(&self) -> MutexGuard<'_, Seats> {
@@ -208,6 +212,7 @@ impl Hub {
     /// These are a client's subscriptions from now on.
     pub fn subscribe(&self, client_id: &str, subscriptions: Vec<Subscription>) {
         if let Some(seat) = self.lock().by_client.get_mut(client_id) {
+            self.hand_states(seat, &subscriptions);
             seat.subscriptions = subscriptions;
         }
     }
@@ -216,7 +221,20 @@ impl Hub {
     /// those that are away, unless it is QoS 0. Beyond a session's limit QoS 0 is dropped, a client that is connected is
     /// disconnected (0x97), and for one that is away the message is dropped and counted. `all` is dropped when every
     /// connected one has the message.
+    ///
+    /// Topics of [`topic::SYS`] are the bridge's own, and nobody else's messages on them are handed to anybody.
     pub fn publish(
+        &self,
+        message: &Arc<Message>,
+        publisher: Option<&str>,
+        all: Option<Arc<dyn std::any::Any + Send + Sync>>,
+    ) {
+        if !message.topic.starts_with(topic::SYS) {
+            self.distribute(message, publisher, all);
+        }
+    }
+
+    fn distribute(
         &self,
         message: &Arc<Message>,
         publisher: Option<&str>,

@@ -203,7 +203,11 @@ impl RemoteLeg {
         let mut counters = self.counters.lock();
         let columns = counters.bridges.entry(self.bridge).or_default();
         columns.take(taken);
-        columns.connected = self.forwarder.is_connected();
+        let connected = self.forwarder.is_connected();
+        if columns.connected != connected {
+            (columns.connected, columns.since) = (connected, self.clock.now());
+            self.counters.link_has_changed();
+        }
         columns.statistics = self.forwarder.statistics;
     }
 

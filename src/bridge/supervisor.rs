@@ -25,9 +25,11 @@ use super::core::routes::{Routes, SharedRoutes};
 use super::counters::{BridgeCounters, Shared};
 use super::hub::Hub;
 use super::listener::{self, LocalLeg};
+use super::log::UNLIMITED;
 use super::metrics;
 use super::remote::{RemoteLeg, Surroundings};
 use super::service;
+use super::state;
 use super::transport::accept::Acceptor;
 use super::transport::tls::{Identities, TlsError};
 use super::wire::Version;
@@ -135,7 +137,7 @@ async fn run_with<C: Cache + 'static>(
     stop: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     for warning in config::warnings(config) {
-        warn!("{warning}");
+        warn!(target: UNLIMITED, event = "configuration", "{warning}");
     }
     let clock = Clock::start(cache.latest()?.1);
     let counters = Shared::default();
@@ -156,11 +158,20 @@ async fn run_with<C: Cache + 'static>(
             quarantined: usage.quarantined,
             cached: usage.messages,
             cached_bytes: usage.bytes,
+            server: bridge.server.to_string(),
+            since: clock.now(),
+            limits: config.cache.as_ref().map(|cache| (cache.max_messages, cache.max_bytes)),
             ..BridgeCounters::default()
         };
         counters.lock().bridges.insert(id, columns);
         if usage.messages > 0 {
-            info!("bridge {}: {} messages are cached", bridge.name, usage.messages);
+            info!(
+                bridge = bridge.name,
+                event = "restored",
+                "bridge {}: {} messages are cached",
+                bridge.name,
+                usage.messages
+            );
         }
         let settings = Settings {
             bridge: id,
@@ -192,6 +203,7 @@ async fn run_with<C: Cache + 'static>(
         legs: Vec::new(),
         counters: counters.clone(),
         listeners: Vec::new(),
+        state_interval: watch::channel(config.state_interval).0,
     };
     let (stop_local, local_stopped) = watch::channel(false);
     let (stop_remote, remote_stopped) = watch::channel(false);
@@ -212,8 +224,10 @@ async fn run_with<C: Cache + 'static>(
         };
         remotes.spawn(RemoteLeg::new(&settings, forwarder, with).run(remote_stopped.clone()));
     }
+    let interval = running.state_interval.subscribe();
+    tokio::spawn(state::publish(counters.clone(), hub.clone(), clock, interval, remote_stopped.clone()));
     let mut locals = JoinSet::new();
-    let leg = LocalLeg { requests: requests.clone(), hub, routes, clock, shutdown: local_stopped };
+    let leg = LocalLeg { requests: requests.clone(), hub, routes, clock, shutdown: local_stopped.clone() };
     for (socket, listener, acceptor) in bound {
         let tcp = listen(socket, listener.bind)?;
         if let Ok(address) = tcp.local_addr() {
@@ -229,7 +243,7 @@ async fn run_with<C: Cache + 'static>(
         if let Ok(address) = tcp.local_addr() {
             info!("metrics on http://{address}/metrics");
         }
-        tokio::spawn(metrics::serve(tcp, counters.clone(), remote_stopped));
+        tokio::spawn(metrics::serve(tcp, counters.clone(), clock, local_stopped, remote_stopped));
     }
     service::ready(counters, pulse);
     tokio::pin!(stop);

@@ -12,6 +12,7 @@ mod explain;
 #[cfg(feature = "lab")]
 mod fault_proxy;
 mod healthy;
+mod log;
 mod man;
 #[cfg(feature = "lab")]
 mod probe;

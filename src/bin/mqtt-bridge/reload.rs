@@ -2,6 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use mqtt_bridge::bridge::config;
+use mqtt_bridge::bridge::log::UNLIMITED;
 use mqtt_bridge::bridge::supervisor::Reload;
 use sd_notify::NotifyState;
 use tokio::signal::unix::Signal;
@@ -36,7 +37,7 @@ async fn reload(file: &Path, supervisor: &mpsc::Sender<Reload>) -> bool {
     };
     let config = loaded.config().clone();
     for warning in config::warnings(&config) {
-        tracing::warn!(event = "configuration", "{warning}");
+        tracing::warn!(target: UNLIMITED, event = "configuration", "{warning}");
     }
     let (done, applied) = oneshot::channel();
     if supervisor.send(Reload { config, done }).await.is_err() {

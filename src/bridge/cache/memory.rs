@@ -163,6 +163,11 @@ impl Cache for Memory {
         Ok(waiting.collect())
     }
 
+    fn oldest(&mut self, bridge: BridgeId) -> Result<Option<Time>, CacheError> {
+        let mut left = self.of(bridge, Seq::default()).filter(|(_, state)| !matches!(state, State::Quarantined(_)));
+        Ok(left.next().map(|(row, _)| row.received_at))
+    }
+
     fn usage(&self, bridge: BridgeId) -> Usage {
         let mut usage = Usage::default();
         for (delivery, state) in self.of(bridge, Seq::default()) {

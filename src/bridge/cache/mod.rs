@@ -167,6 +167,12 @@ pub trait Cache: Send {
     /// Where the store fails.
     fn waiting(&mut self, bridge: BridgeId, kind: Kind, after: Seq, limit: usize) -> Result<Vec<Waiting>, CacheError>;
 
+    /// When the first message of a bridge arrived that waits or is in flight; none in quarantine. One look into an index.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    fn oldest(&mut self, bridge: BridgeId) -> Result<Option<Time>, CacheError>;
+
     /// Gives a little of what nothing needs any more back to the file system, where that is much; says whether there is
     /// more to give. A step takes a few milliseconds.
     ///

@@ -244,6 +244,20 @@ fn waiting_rows_are_read_by_kind_without_what_is_in_flight<S: Subject>() {
     assert_eq!((other.len(), &*other[0].topic), (9, "t"), "another bridge's are untouched");
 }
 
+fn the_oldest_waits_or_is_in_flight_and_is_not_in_quarantine<S: Subject>() {
+    let mut subject = S::fresh();
+    let (one, two) = (bridge(&mut subject, "one"), bridge(&mut subject, "two"));
+    assert_eq!(subject.cache().oldest(one).unwrap(), None);
+    apply(&mut subject, &[store(1, &[two]), store(2, &[one]), store(3, &[one]), store(4, &[one])]);
+    apply(&mut subject, &[step(one, 2, Progress::Sent { packet_id: 1 }), step(one, 3, QUARANTINED)]);
+    assert_eq!(subject.cache().oldest(one).unwrap(), Some(at(1002)));
+    apply(&mut subject, &[step(one, 2, REMOVED)]);
+    assert_eq!(subject.cache().oldest(one).unwrap(), Some(at(1004)));
+    apply(&mut subject, &[step(one, 4, REMOVED)]);
+    assert_eq!(subject.cache().oldest(one).unwrap(), None);
+    assert_eq!(subject.cache().oldest(two).unwrap(), Some(at(1001)));
+}
+
 fn what_is_stored_and_evicted_at_once_leaves_no_trace<S: Subject>() {
     let mut subject = S::fresh();
     let (one, two) = (bridge(&mut subject, "one"), bridge(&mut subject, "two"));
@@ -430,6 +444,7 @@ suite!(
     the_same_name_is_the_same_bridge_for_ever,
     pages_are_in_order_and_bounded,
     waiting_rows_are_read_by_kind_without_what_is_in_flight,
+    the_oldest_waits_or_is_in_flight_and_is_not_in_quarantine,
     what_is_stored_and_evicted_at_once_leaves_no_trace,
     a_bridge_that_is_behind_costs_the_other_nothing,
     a_message_is_kept_once_and_as_long_as_one_bridge_needs_it,

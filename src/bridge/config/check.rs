@@ -253,6 +253,15 @@ pub fn warnings(config: &Config) -> Vec<String> {
                 format_duration(bridge.session_expiry)
             ));
         }
+        if topic::has_wildcard(name) {
+            warnings.push(format!("bridge {name}: `+` or `#` in its name: it has no topic `$SYS/bridge/<name>/state`"));
+        }
+        for forward in bridge.forwards.iter().filter(|forward| forward.local.starts_with(topic::SYS)) {
+            warnings.push(format!(
+                "bridge {name}: forward `{}` never applies: what a broker says about itself is not forwarded",
+                forward.local
+            ));
+        }
         if bridge.forwards.is_empty() && bridge.subscriptions.is_empty() {
             warnings.push(format!("bridge {name}: neither forwards nor subscriptions: nothing goes over it"));
         }

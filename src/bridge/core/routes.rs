@@ -24,6 +24,10 @@ impl Routes {
     /// it came `from`, or two of them would play ping-pong.
     pub fn deliveries(&self, message: &Message, from: Option<BridgeId>) -> Vec<NewDelivery> {
         let mut deliveries = Vec::new();
+        if message.topic.starts_with(topic::SYS) {
+            // The bridge's own: nobody else may speak in its name, here or at the remote.
+            return deliveries;
+        }
         for (bridge, forwards) in &self.bridges {
             if Some(*bridge) == from {
                 continue;

@@ -2,7 +2,7 @@
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::welcome::Door;
 use super::{LAST_WRITE_TIMEOUT, LocalLeg, READ_BYTES, WRITE_TIMEOUT, make_room, told};
@@ -128,6 +128,8 @@ impl Connection {
                             let outgoing = place.opened(opened.present);
                             self.client.handle_opened(opened, outgoing, self.leg.clock.now());
                             self.place = Some(place);
+                            let client_id: &str = self.client.client_id();
+                            info!(client_id, event = "client_connected", "client {client_id}: connected");
                         }
                         Err(reason) => {
                             place.not_opened();
@@ -146,11 +148,24 @@ impl Connection {
                 Effect::Subscriptions(subscriptions) => {
                     self.leg.hub.subscribe(self.client.client_id(), subscriptions);
                 }
-                Effect::Close { why } => debug!("client {}: {why}", self.client.client_id()),
-                Effect::Warn(what) => warn!("{what}"),
+                Effect::Close { why } => self.log_end(&why),
+                Effect::Warn(what) => {
+                    let client_id: &str = self.client.client_id();
+                    warn!(client_id, event = "warning", "{what}");
+                }
             }
         }
         Ok(())
+    }
+
+    /// One that never had a session is nobody's news.
+    fn log_end(&self, why: &str) {
+        let client_id: &str = self.client.client_id();
+        if self.place.is_some() {
+            info!(client_id, event = "client_disconnected", "client {client_id}: disconnected: {why}");
+        } else {
+            debug!(client_id, event = "client_refused", "client {client_id}: {why}");
+        }
     }
 
     async fn write(&mut self, stream: &mut Stream) {

@@ -103,6 +103,9 @@ impl Cache for Disk {
     fn waiting(&mut self, of: BridgeId, kind: Kind, after: Seq, limit: usize) -> Result<Vec<Waiting>, CacheError> {
         self.memory.waiting(of, kind, after, limit)
     }
+    fn oldest(&mut self, of: BridgeId) -> Result<Option<Time>, CacheError> {
+        self.memory.oldest(of)
+    }
     fn usage(&self, bridge: BridgeId) -> Usage {
         self.memory.usage(bridge)
     }

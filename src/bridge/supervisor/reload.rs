@@ -1,4 +1,6 @@
 //! A configuration that was read again: what of it is put in force while the bridge runs. The one place for that.
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
@@ -9,6 +11,7 @@ use crate::bridge::config::{self, Config};
 use crate::bridge::core::routes::{Routes, SharedRoutes};
 use crate::bridge::counters::Shared;
 use crate::bridge::delivery::BridgeId;
+use crate::bridge::log::UNLIMITED;
 use crate::bridge::remote::Configured;
 use crate::bridge::transport::tls::Identities;
 
@@ -36,6 +39,7 @@ pub(super) struct Running {
     pub(super) routes: SharedRoutes,
     pub(super) legs: Vec<Leg>,
     pub(super) counters: Shared,
+    pub(super) state_interval: watch::Sender<Duration>,
     pub(super) listeners: Vec<watch::Sender<config::Listener>>,
 }
 
@@ -45,8 +49,10 @@ impl Running {
         let changes = changes(&self.config, new);
         for change in &changes {
             match change {
-                Change::Applied(key) => info!(event = "reload", "reload: {key}: applied"),
-                Change::NeedsRestart(key) => warn!(event = "reload", "reload: {key}: needs a restart; as before"),
+                Change::Applied(key) => info!(target: UNLIMITED, event = "reload", "reload: {key}: applied"),
+                Change::NeedsRestart(key) => {
+                    warn!(target: UNLIMITED, event = "reload", "reload: {key}: needs a restart; as before")
+                }
             }
         }
         self.config = merged(&self.config, new);
@@ -55,10 +61,11 @@ impl Running {
             warn!(event = "reload", "reload: {key}: {error}; as before");
         }
         self.counters.lock().reloads += 1;
-        info!(event = "reload", "reload: done, {} changes", changes.len());
+        info!(target: UNLIMITED, event = "reload", "reload: done, {} changes", changes.len());
     }
 
     async fn put_in_force(&self) {
+        self.state_interval.send_replace(self.config.state_interval);
         let max_age = self.config.cache.as_ref().and_then(|cache| cache.max_age);
         let mut routes = Routes::default();
         for (leg, bridge) in self.legs() {
@@ -69,6 +76,8 @@ impl Running {
                 let _ = requests.send(request).await;
             }
             routes.add(leg.bridge, bridge);
+            let limits = self.config.cache.as_ref().map(|cache| (cache.max_messages, cache.max_bytes));
+            self.counters.lock().bridges.entry(leg.bridge).or_default().limits = limits;
         }
         self.routes.store(routes);
         for (leg, bridge) in self.legs() {

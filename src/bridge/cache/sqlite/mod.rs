@@ -222,6 +222,10 @@ impl Cache for Sqlite {
         waiting::read(&self.connection, bridge, kind, after, limit).map_err(|error| open::classify(&self.path, error))
     }
 
+    fn oldest(&mut self, bridge: BridgeId) -> Result<Option<Time>, CacheError> {
+        waiting::oldest(&self.connection, bridge).map_err(|error| open::classify(&self.path, error))
+    }
+
     fn shrink(&mut self) -> Result<bool, CacheError> {
         self.watch.check(&self.connection)?;
         self.shrink.step(&self.connection).map_err(|error| self.classify(error))

@@ -47,6 +47,9 @@ impl Cache for Fragile {
     fn waiting(&mut self, of: BridgeId, kind: Kind, after: Seq, limit: usize) -> Result<Vec<Waiting>, CacheError> {
         self.cache.waiting(of, kind, after, limit)
     }
+    fn oldest(&mut self, of: BridgeId) -> Result<Option<Time>, CacheError> {
+        self.cache.oldest(of)
+    }
     fn usage(&self, bridge: BridgeId) -> Usage {
         self.cache.usage(bridge)
     }
