@@ -241,17 +241,19 @@ impl RemoteLeg {
     async fn write_what_goes(&mut self) -> usize {
         let written = std::future::poll_fn(|context| Poll::Ready(self.write_now(context))).await;
         if self.link.as_ref().is_some_and(|link| link.stream.is_unflushed()) {
-            std::future::poll_fn(|context| Poll::Ready(self.flush_now(context))).await;
+            std::future::poll_fn(|context| self.flush_now(context)).await;
         }
         written
     }
 
     /// What does not go at once goes when the socket is writable.
-    fn flush_now(&mut self, context: &mut Context<'_>) {
-        let Some(link) = &mut self.link else { return };
-        if let Poll::Ready(Err(error)) = Pin::new(&mut link.stream).poll_flush(context) {
+    fn flush_now(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(link) = &mut self.link
+            && let Poll::Ready(Err(error)) = Pin::new(&mut link.stream).poll_flush(context)
+        {
             self.broken(&error);
         }
+        Poll::Ready(())
     }
 
     fn write_now(&mut self, context: &mut Context<'_>) -> usize {

@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use tokio_tungstenite::tungstenite::error::Error as WsError;
-use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
 
 use super::frames::{Frames, limits};
@@ -65,9 +65,11 @@ impl Acceptor {
         path: &str,
         client: SocketAddr,
     ) -> Result<Frames<S>, String> {
-        let answer = |request: &Request, response: Response| answer(path, request, response);
-        let socket =
-            tokio_tungstenite::accept_hdr_async_with_config(stream, answer, Some(limits(self.max_packet_size)));
+        let socket = tokio_tungstenite::accept_hdr_async_with_config(
+            stream,
+            Answer { path },
+            Some(limits(self.max_packet_size)),
+        );
         socket.await.map(Frames::new).map_err(|error| match &error {
             WsError::Http(response) => {
                 let why = response.body().as_ref().map(|body| String::from_utf8_lossy(body));
@@ -78,22 +80,30 @@ impl Acceptor {
     }
 }
 
-// It is the crate's own type of an error.
-#[allow(clippy::result_large_err)]
-fn answer(path: &str, request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
-    let refuse = |status: StatusCode, what: String| {
-        let mut refusal = ErrorResponse::new(Some(what));
-        *refusal.status_mut() = status;
-        Err(refusal)
-    };
-    if request.uri().path() != path {
-        return refuse(StatusCode::NOT_FOUND, format!("MQTT is at {path}\n"));
+/// The answer to the request for a WebSocket.
+struct Answer<'a> {
+    path: &'a str,
+}
+
+impl Callback for Answer<'_> {
+    fn on_request(self, request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+        let path = self.path;
+        let refuse = |status: StatusCode, what: String| {
+            let mut refusal = ErrorResponse::new(Some(what));
+            *refusal.status_mut() = status;
+            refusal
+        };
+        if request.uri().path() != path {
+            return Err(refuse(StatusCode::NOT_FOUND, format!("MQTT is at {path}\n")));
+        }
+        let offers = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+        let mut names =
+            offers.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',').map(str::trim));
+        if !names.any(|name| name == SUBPROTOCOL) {
+            let what = "Sec-WebSocket-Protocol: mqtt is required [MQTT-6.0.0-3]\n";
+            return Err(refuse(StatusCode::BAD_REQUEST, what.to_owned()));
+        }
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        Ok(response)
     }
-    let offers = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-    let mut names = offers.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',').map(str::trim));
-    if !names.any(|name| name == SUBPROTOCOL) {
-        return refuse(StatusCode::BAD_REQUEST, "Sec-WebSocket-Protocol: mqtt is required [MQTT-6.0.0-3]\n".to_owned());
-    }
-    response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-    Ok(response)
 }
