@@ -17,6 +17,7 @@ mod publish;
 mod retained;
 mod session;
 mod shared;
+mod statements;
 mod subscribe;
 mod topics;
 mod unsubscribe;
