@@ -56,10 +56,6 @@ pub(crate) const PENDING: &[&str] = &[
     "will::a_will_waits_for_its_delay",
     "will::a_will_with_retain_is_retained",
     "will::the_properties_of_a_will_are_passed_on",
-    "websocket::a_text_frame_ends_the_connection",
-    "websocket::frames_and_packets_need_not_agree",
-    "websocket::mqtt_is_spoken_in_binary_frames",
-    "websocket::the_subprotocol_that_is_answered_is_mqtt",
 ];
 
 thread_local! {
