@@ -28,6 +28,7 @@ use super::metrics;
 use super::remote::{RemoteLeg, Surroundings};
 use super::transport::accept::Acceptor;
 use super::transport::tls::{Identities, TlsError};
+use super::wills::Wills;
 use super::wire::Version;
 
 /// Connections that may wait to be accepted.
@@ -164,6 +165,7 @@ async fn run_with<C: Cache + 'static>(
         let forwarder = Forwarder::new(settings.clone(), restored, clock.now());
         legs.push((settings, forwarder, ring, tls.clone()));
     }
+    let wills = Wills::restored(&mut cache, clock.now())?;
     let (mut writer, requests) = Writer::new(cache, outlets, counters.clone(), clock)?;
     if let Some(cache) = config.cache.as_ref().filter(|cache| cache.durability == Durability::Deferred) {
         writer = writer.deferring(cache.commit_after);
@@ -189,7 +191,9 @@ async fn run_with<C: Cache + 'static>(
         remotes.spawn(RemoteLeg::new(&settings, forwarder, with).run(remote_stopped.clone()));
     }
     let mut locals = JoinSet::new();
-    let leg = LocalLeg { requests: requests.clone(), hub, routes, clock, shutdown: local_stopped };
+    let leg =
+        LocalLeg { requests: requests.clone(), hub, routes, clock, wills: wills.clone(), shutdown: local_stopped };
+    locals.spawn(wills.run(leg.clone()));
     for (socket, listener, acceptor) in bound {
         let tcp = listen(socket, listener.bind)?;
         if let Ok(address) = tcp.local_addr() {

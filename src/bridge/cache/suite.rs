@@ -140,7 +140,14 @@ fn held(subject: &mut impl Subject, name: &str) -> BTreeSet<(i64, u16, HeldPhase
 }
 
 fn subscription(filter: &str, qos: QoS) -> Subscription {
-    Subscription { filter: filter.into(), qos, no_local: true, retain_as_published: false, retain_handling: 2 }
+    Subscription {
+        filter: filter.into(),
+        qos,
+        no_local: true,
+        retain_as_published: false,
+        retain_handling: 2,
+        identifier: None,
+    }
 }
 
 fn everything_of_a_message_is_kept<S: Subject>() {

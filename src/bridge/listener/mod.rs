@@ -18,6 +18,7 @@ use super::config;
 use super::core::routes::Routes;
 use super::hub::Hub;
 use super::transport::accept::Acceptor;
+use super::wills::Wills;
 use super::wire::ReasonCode;
 use connection::Connection;
 use welcome::Door;
@@ -43,6 +44,8 @@ pub struct LocalLeg {
     pub routes: Arc<Routes>,
     /// The clock.
     pub clock: Clock,
+    /// Wills that wait.
+    pub wills: Wills,
     /// Told when the bridge shuts down.
     pub shutdown: watch::Receiver<bool>,
 }

@@ -23,6 +23,11 @@ fn publish(client: &mut Client<()>, packet_id: u16) {
     client.handle_packet(Packet::Publish(Publish::new(message, packet_id)), &Routes::default(), NOW);
 }
 
+fn parcel(message: &Arc<Message>) -> Parcel<()> {
+    let (message, qos) = (message.clone(), message.qos);
+    Parcel { message, qos, retain: false, subscription_ids: Vec::new(), expires_at: None, receipt: () }
+}
+
 #[test]
 fn a_client_that_is_not_read_from_is_not_silent() {
     let mut client = connected(4, 1);
@@ -52,7 +57,14 @@ fn subscriptions_that_come_together_are_told_once() {
     for packet_id in 1..=100 {
         let filter = format!("t/{packet_id}");
         let qos = QoS::AtMostOnce;
-        let wanted = Subscription { filter, qos, no_local: false, retain_as_published: false, retain_handling: 0 };
+        let wanted = Subscription {
+            filter,
+            qos,
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: 0,
+            identifier: None,
+        };
         let subscribe = Subscribe { packet_id, filters: vec![wanted], identifier: None };
         client.handle_packet(Packet::Subscribe(subscribe), &Routes::default(), NOW);
     }
@@ -71,7 +83,7 @@ fn a_subscriber_that_acknowledges_nothing_is_disconnected_so_that_others_need_no
     let mut client = connected(0, 10);
     let message = Arc::new(Message::new("t", "x", QoS::AtLeastOnce));
     for _ in 0..2 {
-        client.handle_parcel(Parcel { message: message.clone(), qos: message.qos, retain: false, receipt: () });
+        client.handle_parcel(parcel(&message));
     }
     client.flush(NOW);
     assert_eq!(client.deadline(), Some(NOW + ACK_TIMEOUT));

@@ -249,6 +249,7 @@ impl Forwarder {
                 no_local: true,
                 retain_as_published: true,
                 retain_handling: 1,
+                identifier: None,
             })
             .collect();
         // All identifiers are in use by exchanges that complete first; the next connection subscribes.
@@ -376,6 +377,8 @@ pub(super) fn publish(entry: &InFlight, retain_available: bool, now: Time) -> Pu
         qos: entry.qos,
         retain: delivery.retain && retain_available,
         topic: delivery.topic.clone(),
+        topic_alias: None,
+        subscription_ids: Vec::new(),
         packet_id: entry.packet_id,
         message_expiry: delivery.message.properties.message_expiry.map(left),
         message: delivery.message.clone(),
