@@ -1,3 +1,7 @@
+#![allow(clippy::panic)] // A test may.
+mod protocol;
+mod will;
+
 use super::*;
 
 const NOW: Time = Duration::from_secs(1000);
@@ -10,12 +14,33 @@ fn connected_by(version: Version, keep_alive: u16, receive_maximum: u16) -> Clie
     let mut client = Client::new(receive_maximum, 1 << 20, NOW);
     let connect = Connect { keep_alive, session_expiry: 60, ..Connect::new(version, "c") };
     client.handle_packet(Packet::Connect(Box::new(connect)), &Routes::default(), NOW);
-    let opened = Opened { present: false, session: Default::default(), writes: Vec::new() };
-    client.handle_opened(opened, None, NOW);
+    client.handle_opened(opened(), None, NOW);
     client.flush(NOW);
     while client.poll_effect().is_some() {}
     client.handle_written(client.transmit().len());
     client
+}
+
+fn opened() -> Opened {
+    Opened { present: false, session: Default::default(), writes: Vec::new() }
+}
+
+/// Its session is opened; what follows is still to be done.
+fn connecting(connect: Connect) -> Client<()> {
+    let mut client = Client::new(10, 1 << 20, NOW);
+    client.handle_packet(Packet::Connect(Box::new(connect)), &Routes::default(), NOW);
+    while client.poll_effect().is_some() {}
+    client.handle_opened(opened(), None, NOW);
+    client
+}
+
+/// What it says to its client, which takes it.
+fn said(client: &mut Client<()>, version: Version) -> Vec<Packet> {
+    let mut decoder = crate::bridge::wire::Decoder::client(version, 1 << 20);
+    let mut bytes = client.transmit();
+    let packets = std::iter::from_fn(|| decoder.decode(&mut bytes).unwrap()).collect();
+    client.handle_written(client.transmit().len());
+    packets
 }
 
 fn publish(client: &mut Client<()>, packet_id: u16) {
