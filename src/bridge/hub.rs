@@ -4,6 +4,7 @@ mod state;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedMutexGuard, mpsc, watch};
 
@@ -242,15 +243,18 @@ impl Hub {
     ) {
         let mut seats = self.lock();
         let now = self.clock.now();
+        let expires_at = message.properties.message_expiry.map(|secs| now + Duration::from_secs(secs.into()));
         let (mut distributed, mut overflow) = (0, 0);
         seats.by_client.retain(|_, seat| !seat.has_expired(now));
         for (client_id, seat) in &seats.by_client {
             let own = publisher == Some(&**client_id);
+            let mut subscription_ids = Vec::new();
             let matching = seat
                 .subscriptions
                 .iter()
                 .filter(|wanted| !(own && wanted.no_local) && topic::matches(&wanted.filter, &message.topic));
             let Some((qos, as_published)) = matching
+                .inspect(|wanted| subscription_ids.extend(wanted.identifier))
                 .map(|wanted| (wanted.qos, wanted.retain_as_published))
                 .reduce(|one, other| (one.0.max(other.0), one.1 || other.1))
             else {
@@ -271,7 +275,14 @@ impl Hub {
             }
             seat.queued.fetch_add(bytes, Ordering::Relaxed);
             let receipt = Receipt { queued: seat.queued.clone(), bytes, all: all.clone().filter(|_| !is_away) };
-            let parcel = Parcel { message: message.clone(), qos, retain: message.retain && as_published, receipt };
+            let parcel = Parcel {
+                message: message.clone(),
+                qos,
+                retain: message.retain && as_published,
+                subscription_ids,
+                expires_at,
+                receipt,
+            };
             // A connection that has just ended drops it, which is what its receipt is for.
             distributed += u64::from(seat.parcels.send(parcel).is_ok());
         }

@@ -23,5 +23,6 @@ pub mod supervisor;
 pub mod topic;
 pub mod transport;
 pub mod units;
+pub mod wills;
 pub mod wire;
 pub mod yaml;

@@ -32,6 +32,7 @@ use super::service;
 use super::state;
 use super::transport::accept::Acceptor;
 use super::transport::tls::{Identities, TlsError};
+use super::wills::Wills;
 use super::wire::Version;
 
 pub use reload::Reload;
@@ -186,6 +187,7 @@ async fn run_with<C: Cache + 'static>(
         let forwarder = Forwarder::new(settings.clone(), restored, clock.now());
         legs.push((settings, forwarder, ring, tls.clone()));
     }
+    let wills = Wills::restored(&mut cache, clock.now())?;
     let (mut writer, requests) = Writer::new(cache, outlets, counters.clone(), clock)?;
     if let Some(cache) = config.cache.as_ref().filter(|cache| cache.durability == Durability::Deferred) {
         writer = writer.deferring(cache.commit_after);
@@ -227,7 +229,15 @@ async fn run_with<C: Cache + 'static>(
     let interval = running.state_interval.subscribe();
     tokio::spawn(state::publish(counters.clone(), hub.clone(), clock, interval, remote_stopped.clone()));
     let mut locals = JoinSet::new();
-    let leg = LocalLeg { requests: requests.clone(), hub, routes, clock, shutdown: local_stopped.clone() };
+    let leg = LocalLeg {
+        requests: requests.clone(),
+        hub,
+        routes,
+        clock,
+        wills: wills.clone(),
+        shutdown: local_stopped.clone(),
+    };
+    locals.spawn(wills.run(leg.clone()));
     for (socket, listener, acceptor) in bound {
         let tcp = listen(socket, listener.bind)?;
         if let Ok(address) = tcp.local_addr() {

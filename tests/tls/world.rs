@@ -58,7 +58,14 @@ pub fn edge(folder: &Path, server: &str, keys: &str) -> Bridge {
 pub fn subscriber(address: SocketAddr, filter: &str, qos: QoS) -> Client {
     let (mut client, _) = Client::connect(address, Connect::new(Version::V5, "subscriber"));
     let filter = filter.to_owned();
-    let filters = vec![Subscription { filter, qos, no_local: false, retain_as_published: false, retain_handling: 0 }];
+    let filters = vec![Subscription {
+        filter,
+        qos,
+        no_local: false,
+        retain_as_published: false,
+        retain_handling: 0,
+        identifier: None,
+    }];
     client.send(&Packet::Subscribe(Subscribe { packet_id: 1, filters, identifier: None }));
     assert!(matches!(client.receive(), Some(Packet::Suback(_))));
     client

@@ -11,7 +11,7 @@ pub mod writer;
 use std::path::PathBuf;
 
 use super::core::forwarder::Restored;
-use super::delivery::{BridgeId, Delivery, Kind, Seq, Session, Time, Waiting, Write};
+use super::delivery::{BridgeId, Delivery, KeptWill, Kind, Seq, Session, Time, Waiting, Write};
 
 /// What may happen to a cache.
 #[derive(Debug, thiserror::Error)]
@@ -195,6 +195,12 @@ pub trait Cache: Send {
     /// # Errors
     /// Where the store fails.
     fn session(&mut self, client_id: &str) -> Result<Option<Session>, CacheError>;
+
+    /// Every Will that is kept.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    fn wills(&mut self) -> Result<Vec<KeptWill>, CacheError>;
 
     /// The highest sequence among the messages that are kept, and the latest arrival among the last thousand of them or
     /// more: whoever waited for room is given a place behind messages that arrived later.

@@ -46,6 +46,9 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
         if let Some(websocket) = &listener.websocket {
             tls::websocket(websocket, &format!("{key}.websocket"))?;
         }
+        if let Some((leaf, what)) = listener.wrong() {
+            return wrong(&format!("{key}.{leaf}"), what);
+        }
     }
     if let Some(cache) = &config.cache {
         if cache.max_messages == 0 || cache.max_bytes == 0 {

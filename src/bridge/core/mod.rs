@@ -15,3 +15,5 @@ pub mod repeat_log;
 pub mod ring;
 pub mod routes;
 pub mod session;
+pub mod topic_aliases;
+pub mod will;

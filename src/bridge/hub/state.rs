@@ -30,7 +30,14 @@ impl Hub {
                 let bytes = message.size() + PARCEL_OVERHEAD;
                 seat.queued.fetch_add(bytes, Ordering::Relaxed);
                 let receipt = Receipt { queued: seat.queued.clone(), bytes, all: None };
-                let parcel = Parcel { message: message.clone(), qos: message.qos, retain: true, receipt };
+                let parcel = Parcel {
+                    message: message.clone(),
+                    qos: message.qos,
+                    retain: true,
+                    subscription_ids: Vec::new(),
+                    expires_at: None,
+                    receipt,
+                };
                 // A connection that has just ended drops it.
                 let _ = seat.parcels.send(parcel);
             }

@@ -2,17 +2,18 @@
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::welcome::Door;
 use super::{LAST_WRITE_TIMEOUT, LocalLeg, READ_BYTES, WRITE_TIMEOUT, make_room, told};
 use crate::bridge::cache::Applied;
 use crate::bridge::cache::writer::{Answer, Request, Written};
 use crate::bridge::config;
-use crate::bridge::core::client::{Client, Effect};
+use crate::bridge::core::client::{Client, Effect, TOPIC_ALIAS_MAXIMUM};
 use crate::bridge::crash;
 use crate::bridge::hub::{Parcel, Place, Receipt};
 use crate::bridge::transport::Stream;
+use crate::bridge::wills;
 use crate::bridge::wire::{Decoder, ReasonCode};
 
 pub(super) struct Connection {
@@ -46,8 +47,9 @@ impl Connection {
         let maximum = config.max_packet_size as u32;
         Self {
             door: Some(door),
-            client: Client::new(config.receive_maximum, maximum, leg.clock.now()),
-            decoder: Decoder::server(maximum),
+            client: Client::new(config.receive_maximum, maximum, leg.clock.now())
+                .limited(config.max_keep_alive(), config.max_session_expiry()),
+            decoder: Decoder::server(maximum).with_topic_alias_maximum(TOPIC_ALIAS_MAXIMUM),
             place: None,
             answers,
             answer,
@@ -83,12 +85,14 @@ impl Connection {
                 self.handle(event);
             }
         }
-        if let Some(write) = self.client.closing_write(self.leg.clock.now()) {
-            let (answer, mut committed) = Answer::channel();
-            // Without a writer the session is resumed as it was committed last.
-            if self.leg.requests.send(Request::Write { writes: vec![write], answer, may_wait: false }).await.is_ok() {
-                committed.recv().await;
-            }
+        let ending = self.client.ending(&self.leg.routes.load(), self.leg.clock.now());
+        if !ending.writes.is_empty() {
+            // Where that fails the session is resumed, and the Will published, as it was committed last.
+            let will = ending.will.as_ref().map(|will| (self.client.client_id(), will));
+            wills::commit(ending.writes, will, &self.leg).await;
+        }
+        if let Some(delayed) = ending.delayed {
+            self.leg.wills.insert(delayed);
         }
         // The peer may be gone already, or take nothing any more.
         let _ = tokio::time::timeout(LAST_WRITE_TIMEOUT, stream.shutdown()).await;
@@ -120,12 +124,14 @@ impl Connection {
         while let Some(effect) = self.client.poll_effect() {
             match effect {
                 Effect::Open { client_id, clean_start, expiry } => {
+                    let returning = client_id.clone();
                     let mut place = self.leg.hub.enter(&client_id, self.max_queued_bytes).await;
                     let (answer, opened) = oneshot::channel();
                     self.leg.requests.send(Request::Open { client_id, clean_start, expiry, answer }).await?;
                     match opened.await.unwrap_or(Err(ReasonCode::SERVER_SHUTTING_DOWN)) {
                         Ok(opened) => {
                             let outgoing = place.opened(opened.present);
+                            self.leg.wills.handle_return(&returning, opened.present, &self.leg).await;
                             self.client.handle_opened(opened, outgoing, self.leg.clock.now());
                             self.place = Some(place);
                             let client_id: &str = self.client.client_id();
@@ -149,10 +155,6 @@ impl Connection {
                     self.leg.hub.subscribe(self.client.client_id(), subscriptions);
                 }
                 Effect::Close { why } => self.log_end(&why),
-                Effect::Warn(what) => {
-                    let client_id: &str = self.client.client_id();
-                    warn!(client_id, event = "warning", "{what}");
-                }
             }
         }
         Ok(())

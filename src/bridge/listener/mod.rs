@@ -17,6 +17,7 @@ use super::config;
 use super::core::routes::SharedRoutes;
 use super::hub::Hub;
 use super::transport::accept::Acceptor;
+use super::wills::Wills;
 use super::wire::ReasonCode;
 use connection::Connection;
 use welcome::Door;
@@ -42,6 +43,8 @@ pub struct LocalLeg {
     pub routes: SharedRoutes,
     /// The clock.
     pub clock: Clock,
+    /// Wills that wait.
+    pub wills: Wills,
     /// Told when the bridge shuts down.
     pub shutdown: watch::Receiver<bool>,
 }

@@ -4,7 +4,7 @@ use crate::bridge::cache::memory::Memory;
 use crate::bridge::cache::{Applied, Cache, CacheError, Page, Usage};
 use crate::bridge::core::forwarder::Restored;
 use crate::bridge::delivery::{
-    BridgeId, DropReason, Kind, Outcome, Progress, Seq, Session, Store, Time, Waiting, Write,
+    BridgeId, DropReason, KeptWill, Kind, Outcome, Progress, Seq, Session, Store, Time, Waiting, Write,
 };
 
 /// Commits that a twin makes before it syncs them.
@@ -114,6 +114,9 @@ impl Cache for Disk {
             return Ok(None);
         }
         self.memory.session(client_id)
+    }
+    fn wills(&mut self) -> Result<Vec<KeptWill>, CacheError> {
+        self.memory.wills()
     }
     fn latest(&mut self) -> Result<(Seq, Time), CacheError> {
         self.memory.latest()

@@ -12,7 +12,7 @@ use crate::bridge::core::admission::Limits;
 use crate::bridge::core::forwarder::Restored;
 use crate::bridge::core::ring::Ring;
 use crate::bridge::delivery::{
-    DropReason, Kind, NewDelivery, Origin, Outcome, Progress, Session, Store, Time, Waiting,
+    DropReason, KeptWill, Kind, NewDelivery, Origin, Outcome, Progress, Session, Store, Time, Waiting,
 };
 use crate::bridge::message::{Message, QoS};
 
@@ -55,6 +55,9 @@ impl Cache for Fragile {
     }
     fn session(&mut self, client_id: &str) -> Result<Option<Session>, CacheError> {
         self.cache.session(client_id)
+    }
+    fn wills(&mut self) -> Result<Vec<KeptWill>, CacheError> {
+        self.cache.wills()
     }
     fn latest(&mut self) -> Result<(Seq, Time), CacheError> {
         self.cache.latest()

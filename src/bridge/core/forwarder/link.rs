@@ -356,6 +356,8 @@ pub(super) fn publish(entry: &InFlight, retain_available: bool, now: Time) -> Pu
         qos: entry.qos,
         retain: delivery.retain && retain_available,
         topic: delivery.topic.clone(),
+        topic_alias: None,
+        subscription_ids: Vec::new(),
         packet_id: entry.packet_id,
         message_expiry: delivery.message.properties.message_expiry.map(left),
         message: delivery.message.clone(),

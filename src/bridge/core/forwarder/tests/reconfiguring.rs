@@ -103,6 +103,8 @@ fn a_message_of_a_subscription_that_is_gone_is_acknowledged_and_goes_nowhere() {
         packet_id: 7,
         message_expiry: None,
         message,
+        subscription_ids: Vec::new(),
+        topic_alias: None,
     };
     let packets = story.say(Packet::Publish(publish));
     assert!(matches!(&packets[..], [Packet::Puback(ack)] if ack.packet_id == 7), "{packets:?}");
