@@ -100,7 +100,9 @@ impl Watch {
         self.seen = Some(beats);
         self.still = if lives { 0 } else { self.still + 1 };
         if self.still == LOOKS_IN_TIME {
-            error!("the thread of the cache has not moved for {patience:?}; the service manager is told nothing any more");
+            error!(
+                "the thread of the cache has not moved for {patience:?}; the service manager is told nothing any more"
+            );
         }
         lives
     }
