@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# try-image.sh: the image, built without any registry from the last stage of the Dockerfile, and tried: not as root, on a
+# try-image.sh [FOLDER]: the image, built without any registry from the last stage of the Dockerfile, and tried: not as root, on a
 # read-only file system, health check, cache in its volume across a SIGKILL and an exchange of the container.
-# Needs a Docker engine; leaves nothing on it.
+# Needs root, a Docker engine, mosquitto-clients; leaves nothing on it. FOLDER: what the image holds, made by
+# image-root.sh before.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 fail() { printf '%s\n' "FAILED: $*" >&2; exit 1; }
@@ -20,7 +21,7 @@ finish() {
 }
 trap finish EXIT
 
-packaging/image-root.sh "$work/image"
+if [ $# -gt 0 ]; then cp -a "$1" "$work/image"; else packaging/image-root.sh "$work/image"; fi
 file=$work/image/mqtt-bridge
 if ldd "$file" >/dev/null 2>&1 && ! ldd "$file" 2>&1 | grep -q 'statically linked'; then fail "it is not static"; fi
 # The first stage needs a registry; the last is this folder.

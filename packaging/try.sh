@@ -110,7 +110,9 @@ YAML
   seq $messages | mosquitto_pub -h 127.0.0.1 -t try/count -q 1 -l
   cached
   cached | grep -qw $messages || fail "they are not in the cache"
-  within systemctl show -P StatusText mqtt-bridge
+  told() { within systemctl show -P StatusText mqtt-bridge | grep -q "link down, $messages queued"; }
+  until_holds 20 told
+  within systemctl status --no-pager --lines=0 mqtt-bridge
 
   say "a configuration with an error: the reload is refused, and it runs on"
   cp -p "$root/etc/mqtt-bridge/bridge.yaml" "$work/right.yaml"
