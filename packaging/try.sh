@@ -29,11 +29,14 @@ if [ "${1:-}" = init ]; then
     touch "$root/dev/$device"
     mount --bind "/dev/$device" "$root/dev/$device"
   done
+  mkdir "$root/dev/pts"
+  mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$root/dev/pts"
+  ln -s pts/ptmx "$root/dev/ptmx"
   cd "$root"
   mkdir -p run/old
   pivot_root . run/old
   umount -l /run/old
-  exec env -i container=try PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --log-target=null
+  exec env -i container=try PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --log-target=journal
 fi
 
 # The trial, in a network without a way out, so that ports are its own.
@@ -60,7 +63,7 @@ if [ "${1:-}" = inside ]; then
     fi
     if [ -n "$remote" ]; then kill "$remote" 2>/dev/null || true; fi
     kill -KILL "$outer" 2>/dev/null || true
-    wait || true
+    wait 2>/dev/null || true
     # Out of it, or it cannot go.
     echo $$ > "$work/cgroup/cgroup.procs"
     for _ in $(seq 100); do
@@ -72,11 +75,11 @@ if [ "${1:-}" = inside ]; then
   trap finish EXIT
   until_holds 10 pgrep -P "$outer" >/dev/null
   init=$(pgrep -P "$outer")
-  within() { nsenter --target "$init" --mount --pid --cgroup --ipc --uts --wd=/ -- "$@"; }
+  within() { nsenter --target "$init" --mount --pid --cgroup --ipc --uts --wdns=/ -- "$@"; }
   booted() { within systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'; }
   is_active() { [ "$(within systemctl is-active mqtt-bridge)" = active ]; }
   cached() { within mqtt-bridge cache stats /var/lib/mqtt-bridge/mqtt-bridge.db; }
-  apt() { within env DEBIAN_FRONTEND=noninteractive apt-get -qq -y "$@" 2>&1 | sed 's/^/   /'; }
+  apt() { within env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 "$@" 2>&1 | sed '/debconf: delaying/d; /Reading database/d; s/^/   /'; }
   until_holds 60 booted
   say "a clean $(. "$root/etc/os-release" && echo "$PRETTY_NAME"), systemd $(within systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p') is its process 1"
 
@@ -99,17 +102,17 @@ if [ "${1:-}" = inside ]; then
   done
 
   say "configured for a remote that is away, and $messages messages published"
-  sed -i 's/^#bridges:/bridges:/' "$root/etc/mqtt-bridge/bridge.yaml"
   cat >> "$root/etc/mqtt-bridge/bridge.yaml" <<'YAML'
 bridges:
   - { name: remote, server: "mqtt://127.0.0.1:1884", client_id: try, forwards: [{ local: "try/#", qos: 1 }] }
 YAML
-  sed -i '0,/^bridges:$/{/^bridges:$/d}' "$root/etc/mqtt-bridge/bridge.yaml"
   within systemctl restart mqtt-bridge
   seq $messages | mosquitto_pub -h 127.0.0.1 -t try/count -q 1 -l
   cached
   cached | grep -qw $messages || fail "they are not in the cache"
-  within systemctl show -P StatusText mqtt-bridge
+  told() { within systemctl show -P StatusText mqtt-bridge | grep -q "link down, $messages queued"; }
+  until_holds 20 told
+  within systemctl status --no-pager --lines=0 mqtt-bridge
 
   say "a configuration with an error: the reload is refused, and it runs on"
   cp -p "$root/etc/mqtt-bridge/bridge.yaml" "$work/right.yaml"
@@ -134,14 +137,16 @@ YAML
 
   say "the remote comes back"
   printf 'listener 1884 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n' > "$work/mosquitto.conf"
-  PATH=$PATH:/usr/sbin mosquitto -c "$work/mosquitto.conf" >/dev/null 2>&1 &
+  PATH=$PATH:/usr/sbin:/sbin mosquitto -c "$work/mosquitto.conf" >/dev/null 2>&1 &
   remote=$!
-  mosquitto_sub -h 127.0.0.1 -p 1884 -t 'try/#' -q 1 -i early -c -E 2>/dev/null || until_holds 10 \
-    mosquitto_sub -h 127.0.0.1 -p 1884 -t 'try/#' -q 1 -i early -c -E
+  # A session that is there before the bridge comes, or what comes first has no subscriber.
+  subscribed() { mosquitto_sub -h 127.0.0.1 -p 1884 -t 'try/#' -q 1 -i early -c -E 2>/dev/null; }
+  until_holds 10 subscribed
   timeout 30 mosquitto_sub -h 127.0.0.1 -p 1884 -t 'try/#' -q 1 -i early -c -C $messages > "$work/received" || true
-  [ "$(sort -n -u "$work/received" | wc -l)" = $messages ] ||
-    fail "$(wc -l < "$work/received") of $messages arrived"
-  say "$(wc -l < "$work/received") of $messages delivered"
+  seq $messages | cmp -s - "$work/received" || fail "$(wc -l < "$work/received") of $messages arrived, or not in order"
+  say "$(wc -l < "$work/received") of $messages delivered, in order"
+  drained() { cached | grep -q '^0 messages'; }
+  until_holds 10 drained
 
   say "stopped in order, removed, purged: the cache stays"
   within systemctl stop mqtt-bridge

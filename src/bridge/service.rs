@@ -11,7 +11,7 @@ use super::counters::{Counters, Shared};
 
 /// Between looks at what the status line says.
 const LOOK: Duration = Duration::from_secs(5);
-/// Looks within the time after which the service manager ends a process that is silent.
+/// Looks, at least, within the time after which the service manager ends a process that is silent.
 const LOOKS_IN_TIME: u32 = 4;
 
 /// Every listener listens; from now on it is told how things are. Belongs into the runtime of the event loop: a loop
@@ -33,7 +33,7 @@ pub fn stopping() {
 }
 
 async fn attend(counters: Shared, mut watch: Watch, mut told: String) {
-    let mut looks = tokio::time::interval(watch.patience.map_or(LOOK, |patience| LOOK.min(patience / LOOKS_IN_TIME)));
+    let mut looks = tokio::time::interval(watch.period);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
@@ -41,13 +41,14 @@ async fn attend(counters: Shared, mut watch: Watch, mut told: String) {
         let status = status(&counters.lock());
         let changed = (status != told).then(|| status.clone());
         told = status;
+        if changed.is_none() && !lives {
+            continue;
+        }
         // Sending waits for a service manager that does not read; the messages must not.
         let telling = tokio::task::spawn_blocking(move || {
             let mut states: Vec<NotifyState<'_>> = changed.iter().map(|status| NotifyState::Status(status)).collect();
             states.extend(lives.then_some(NotifyState::Watchdog));
-            if !states.is_empty() {
-                tell(&states);
-            }
+            tell(&states);
         });
         if let Err(error) = telling.await {
             warn!("telling the service manager: {error}");
@@ -83,28 +84,36 @@ struct Watch {
     seen: Option<u64>,
     /// `None`: nobody waits for a ping.
     patience: Option<Duration>,
+    /// Between looks.
+    period: Duration,
     /// Looks in a row without a beat.
     still: u32,
 }
 
 impl Watch {
     fn new(pulse: Pulse, patience: Option<Duration>) -> Self {
-        Self { pulse, seen: None, patience, still: 0 }
+        // An interval of nothing does not exist.
+        let shortest = Duration::from_millis(1);
+        let period = patience.map_or(LOOK, |patience| LOOK.min(patience / LOOKS_IN_TIME).max(shortest));
+        Self { pulse, seen: None, patience, period, still: 0 }
     }
 
     /// Whether to ping.
     fn look(&mut self) -> bool {
         let Some(patience) = self.patience else { return false };
         let beats = self.pulse.beats();
-        let lives = self.seen != Some(beats);
-        self.seen = Some(beats);
-        self.still = if lives { 0 } else { self.still + 1 };
-        if self.still == LOOKS_IN_TIME {
+        if self.seen.replace(beats) != Some(beats) {
+            self.still = 0;
+            return true;
+        }
+        self.still += 1;
+        let (late, stands) = (patience * 3 / 4, self.period * self.still);
+        if stands >= late && stands - self.period < late {
             error!(
-                "the thread of the cache has not moved for {patience:?}; the service manager is told nothing any more"
+                "the thread of the cache has not moved for {stands:?}; the service manager ends this process after {patience:?}"
             );
         }
-        lives
+        false
     }
 }
 
