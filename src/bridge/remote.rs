@@ -366,6 +366,8 @@ impl RemoteLeg {
             let mut input = &link.input[..];
             let decoded = link.decoder.decode(&mut input);
             let taken = link.input.len() - input.len();
+            // The alert with which TLS answers what is none (RFC 8446, section 5.1).
+            let speaks_tls = decoded.is_err() && link.input.starts_with(&[0x15, 0x03]);
             link.input.advance(taken);
             match decoded {
                 Ok(Some(packet)) => {
@@ -373,6 +375,10 @@ impl RemoteLeg {
                     self.forwarder.handle_packet(packet, now);
                 }
                 Ok(None) => break,
+                Err(_) if speaks_tls => {
+                    let address = self.server.address();
+                    return self.lost(&format!("{address} speaks TLS at this port: mqtts:// or wss:// for it"), false);
+                }
                 Err(error) => {
                     self.forwarder.violated(&error, now);
                     break;

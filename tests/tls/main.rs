@@ -4,6 +4,9 @@
 mod common;
 
 mod authority;
+mod files;
+mod mosquitto;
+mod refusals;
 mod relay;
 mod world;
 

@@ -46,6 +46,11 @@ fn date(time: rustls::pki_types::UnixTime) -> String {
     time.map_or_else(|| "at an unknown time".to_owned(), day)
 }
 
+/// Of `DnsName("emqx")`, as rustls says it.
+fn bare(name: &str) -> &str {
+    name.split_once('(').map_or(name, |(_, name)| name.trim_end_matches(')').trim_matches('"'))
+}
+
 fn certificate(why: &CertificateError, peer: &str) -> String {
     let of = format!("certificate of {peer}");
     match why {
@@ -59,7 +64,11 @@ fn certificate(why: &CertificateError, peer: &str) -> String {
             "{of} comes from a CA that is not trusted here: name its CA (tls.ca for a remote, client_ca for clients)"
         ),
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let names = if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
+            let names = if presented.is_empty() {
+                "no name".to_owned()
+            } else {
+                presented.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", ")
+            };
             format!(
                 "{of} is for {names}, and not for {}: correct the server, or say in tls.server_name which of them is meant",
                 expected.to_str()
