@@ -116,6 +116,7 @@ struct Columns(Shared, Clock);
 
 type Reading = fn(&BridgeCounters) -> u64;
 type ProcessReading = fn(&Counters) -> u64;
+type LimitReading = fn((u64, u64)) -> u64;
 
 const BRIDGE_COUNTERS: [(&str, &str, Reading); 9] = [
     ("messages_accepted", "Deliveries taken in since the start", |b| b.accepted),
@@ -138,7 +139,7 @@ const BRIDGE_GAUGES: [(&str, &str, Reading); 6] = [
     ("connected", "Whether the link is up", |b| u64::from(b.connected)),
 ];
 
-const BRIDGE_LIMITS: [(&str, &str, fn((u64, u64)) -> u64); 2] = [
+const BRIDGE_LIMITS: [(&str, &str, LimitReading); 2] = [
     ("cache_max_messages", "Rows that may wait", |limits| limits.0),
     ("cache_max_bytes", "Bytes of topics, properties and payloads that may wait", |limits| limits.1),
 ];

@@ -78,7 +78,7 @@ fn state(bridge: &BridgeCounters, now: Time) -> Option<Message> {
     // Strings and numbers: this does not fail.
     let payload = serde_json::to_vec(&state).ok()?;
     let name = topic_of(&bridge.name)?;
-    Some(Message { retain: true, ..Message::new(&*name, payload, QoS::AtMostOnce) })
+    Some(Message { retain: true, ..Message::new(&name, payload, QoS::AtMostOnce) })
 }
 
 /// A name with a wildcard in it has no topic: `check` says so.
