@@ -15,7 +15,14 @@ use mqtt_bridge::bridge::wire::{
 
 fn subscription(filter: &str) -> Subscription {
     let filter = filter.to_owned();
-    Subscription { filter, qos: QoS::AtLeastOnce, no_local: false, retain_as_published: false, retain_handling: 0 }
+    Subscription {
+        filter,
+        qos: QoS::AtLeastOnce,
+        no_local: false,
+        retain_as_published: false,
+        retain_handling: 0,
+        identifier: None,
+    }
 }
 
 fn subscribed(bridge: &Bridge, client_id: &str, filter: &str) -> Client {
