@@ -66,8 +66,9 @@ fn server(found: &Found<String>) -> Result<Server, Wrong> {
             return Err(found.wrong(what));
         }
         _ => {
-            return Err(found
-                .wrong("an unknown kind of URL: \"mqtt-tcp://host:port\" or \"tls+mqtt-tcp://host:port\" is expected"));
+            return Err(found.wrong(
+                "an unknown kind of URL: \"mqtt-tcp://host:port\" or \"tls+mqtt-tcp://host:port\" is expected",
+            ));
         }
     };
     let wrong = |_| found.wrong("host and port are expected, as in \"mqtt-tcp://emqx:1883\"");
