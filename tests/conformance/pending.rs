@@ -9,7 +9,6 @@ use crate::common::PATIENCE;
 /// line is then to be taken out.
 pub(crate) const PENDING: &[&str] = &[
     "connect::connack_says_what_the_server_can",
-    "errors::acknowledgements_that_are_malformed_are_refused",
     "paho::pahos_clients_get_what_is_retained",
     "paho::pahos_clients_share_a_subscription",
     "retained::a_message_without_retain_leaves_what_is_retained",

@@ -158,6 +158,10 @@ impl Decoder {
             return Err(WireError::new(ReasonCode::PROTOCOL_ERROR, format!("packet type {kind} from this side")));
         }
         match version {
+            // A Reason Code is MQTT 5's alone (3.1.1, sections 3.4 to 3.7).
+            Version::V4 if self.server && matches!(kind, 4..=7) && raw.data_as_slice().len() != 2 => Err(
+                WireError::new(ReasonCode::MALFORMED_PACKET, "an acknowledgement of more than its Packet Identifier"),
+            ),
             Version::V4 => parse_v4(kind, &raw),
             Version::V5 => {
                 parse_v5(kind, &raw, &mut Peer { server: self.server, stored: self.stored, aliases: &mut self.aliases })

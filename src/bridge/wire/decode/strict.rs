@@ -1,6 +1,6 @@
 //! What the codec lets through and a server must not: of clients alone, since a remote that is not quite right is still
 //! the remote that there is, and a message of its that closes the link would close it again for ever.
-use mqtt_protocol_core::mqtt::packet::{PropertiesParse as _, PropertiesSize as _, Property};
+use mqtt_protocol_core::mqtt::packet::{PropertiesParse as _, Property};
 
 use super::violation;
 use crate::bridge::topic;
@@ -83,7 +83,7 @@ pub(super) fn without_null(text: &str, what: &str) -> Result<(), WireError> {
 /// Properties that the codec has parsed from the front of `bytes`: their lengths are as short as they can be
 /// ([MQTT-1.5.5-1]), no string holds U+0000, and a Response Topic no wildcard ([MQTT-3.3.2-14]).
 pub(super) fn check_properties(bytes: &[u8], properties: &[Property], what: &str) -> Result<(), WireError> {
-    let shortest = properties.to_vec().size();
+    let shortest: usize = properties.iter().map(Property::size).sum();
     let minimal = frame::variable_byte_integer(bytes)
         .is_some_and(|(length, digits)| length == shortest && (digits == 1 || bytes[digits - 1] != 0));
     if !minimal {
