@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::cache::writer::{Answer, Request, SharedRing, Written};
 use super::clock::Clock;
-use super::config::Server;
+use super::config::Servers;
 use super::core::forwarder::{Effect, Forwarder, Settings};
 use super::core::intake::Ticket;
 use super::core::routes::Routes;
@@ -35,7 +35,7 @@ pub struct RemoteLeg {
     forwarder: Forwarder,
     bridge: BridgeId,
     name: String,
-    server: Server,
+    servers: Servers,
     version: Version,
     connect_timeout: Duration,
     ack_timeout: Duration,
@@ -50,10 +50,13 @@ pub struct RemoteLeg {
     answer: Answer,
     delivered: mpsc::UnboundedReceiver<(Ticket, Vec<NewDelivery>)>,
     delivering: mpsc::UnboundedSender<(Ticket, Vec<NewDelivery>)>,
-    connecting: Option<tokio::task::JoinHandle<Result<TcpStream, String>>>,
+    connecting: Option<Connecting>,
+    probing: Option<Connecting>,
     /// The link was up at the last look.
     up: bool,
 }
+
+type Connecting = tokio::task::JoinHandle<Result<TcpStream, String>>;
 
 struct Link {
     stream: TcpStream,
@@ -80,6 +83,7 @@ impl Drop for AllDelivered {
 /// What the leg waits for.
 enum Event {
     Connected(Result<TcpStream, String>),
+    Probed(Result<TcpStream, String>),
     Read(std::io::Result<usize>),
     Writable(std::io::Result<()>),
     Answer(Vec<Written>),
@@ -105,17 +109,27 @@ pub struct Surroundings {
     pub clock: Clock,
 }
 
+async fn ended(task: &mut Option<Connecting>) -> Result<TcpStream, String> {
+    match task {
+        Some(task) => task.await.unwrap_or_else(|error| Err(error.to_string())),
+        None => std::future::pending().await,
+    }
+}
+
 impl RemoteLeg {
     /// A remote leg that is about to connect.
     pub fn new(settings: &Settings, forwarder: Forwarder, with: Surroundings) -> Self {
-        let (answer, answers) = Answer::channel();
+        let (mut answer, answers) = Answer::channel();
+        if settings.is_source {
+            answer.end_with_a_refusal();
+        }
         let (delivering, delivered) = mpsc::unbounded_channel();
         let Surroundings { ring, requests, hub, routes, counters, clock } = with;
         Self {
             forwarder,
             bridge: settings.bridge,
             name: settings.config.name.clone(),
-            server: settings.config.server.clone(),
+            servers: settings.config.server.clone(),
             version: settings.version,
             connect_timeout: settings.config.connect_timeout,
             ack_timeout: settings.config.ack_timeout,
@@ -131,6 +145,7 @@ impl RemoteLeg {
             delivered,
             delivering,
             connecting: None,
+            probing: None,
             up: false,
         }
     }
@@ -188,10 +203,9 @@ impl RemoteLeg {
     async fn perform(&mut self) -> bool {
         while let Some(effect) = self.forwarder.poll_effect() {
             match effect {
-                Effect::Connect => {
-                    let (server, limit, ack) = (self.server.clone(), self.connect_timeout, self.ack_timeout);
-                    self.connecting = Some(tokio::spawn(connect::connect(server, limit, ack)));
-                }
+                Effect::Connect(server) => self.connecting = Some(self.connect(server)),
+                Effect::Probe(server) => self.probing = Some(self.connect(server)),
+                Effect::Resume => self.answer.resume(),
                 Effect::Close(last) => self.close(last).await,
                 Effect::Commit(writes) => {
                     let request = Request::Write { writes, answer: self.answer.clone(), may_wait: false };
@@ -244,12 +258,8 @@ impl RemoteLeg {
                 None => std::future::pending().await,
             }
         };
-        let connected = async {
-            match &mut self.connecting {
-                Some(task) => task.await.unwrap_or_else(|error| Err(error.to_string())),
-                None => std::future::pending().await,
-            }
-        };
+        let connected = ended(&mut self.connecting);
+        let probed = ended(&mut self.probing);
         let writes = !self.forwarder.transmit().is_empty();
         let socket = async {
             match &mut self.link {
@@ -270,6 +280,7 @@ impl RemoteLeg {
         };
         tokio::select! {
             connected = connected => Event::Connected(connected),
+            probed = probed => Event::Probed(probed),
             event = socket => event,
             Some(answer) = self.answers.recv() => Event::Answer(answer),
             Some((ticket, deliveries)) = self.delivered.recv() => Event::Delivered(ticket, deliveries),
@@ -293,6 +304,13 @@ impl RemoteLeg {
                     }
                     Err(why) => self.forwarder.handle_closed(&why, false, now),
                 }
+            }
+            Event::Probed(result) => {
+                self.probing = None;
+                if let Err(why) = &result {
+                    debug!("bridge {}: the first server does not answer yet: {why}", self.name);
+                }
+                self.forwarder.handle_probed(result.is_ok(), now);
             }
             Event::Read(Ok(bytes)) if bytes > 0 => self.decode(now),
             Event::Read(Ok(_)) => self.lost("closed by the remote", true),
@@ -346,8 +364,14 @@ impl RemoteLeg {
         self.forwarder.handle_closed(why, closed_by_peer, self.clock.now());
     }
 
+    /// Begins to.
+    fn connect(&self, server: usize) -> Connecting {
+        let server = self.servers.at(server).clone();
+        tokio::spawn(connect::connect(server, self.connect_timeout, self.ack_timeout))
+    }
+
     async fn close(&mut self, last: Vec<u8>) {
-        if let Some(task) = self.connecting.take() {
+        for task in [self.connecting.take(), self.probing.take()].into_iter().flatten() {
             task.abort();
         }
         let Some(mut link) = self.link.take() else { return };

@@ -4,11 +4,14 @@ mod cache;
 mod check;
 mod defaults;
 pub mod endurance;
+mod hops;
 mod listener;
 mod load;
 pub mod nanomq;
 mod secret;
 mod server;
+mod servers;
+mod source;
 
 use std::net::SocketAddr;
 
@@ -21,6 +24,8 @@ pub use listener::Listener;
 pub use load::{LoadError, Loaded, load};
 pub use secret::Secret;
 pub use server::Server;
+pub use servers::Servers;
+pub use source::{SOURCE, Source, leg as source_leg};
 
 use super::yaml::{Document, YamlError};
 
@@ -28,8 +33,12 @@ use super::yaml::{Document, YamlError};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where local clients connect.
+    /// Where local clients connect; either these or a source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<Listener>,
+    /// An existing broker as the local side.
+    #[serde(default, deserialize_with = "source::short_or_long", skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// The offline cache; without it and without bridges, sessions live in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
@@ -57,6 +66,7 @@ impl Config {
     pub fn from_document(document: &Document) -> Result<Self, YamlError> {
         let mut config: Self = document.parse()?;
         check::check(&config).map_err(|complaint| document.wrong(&complaint.key, complaint.what))?;
+        hops::resolve(&mut config);
         secret::read_password_files(&mut config, document)?;
         if config.cache.is_none() && !config.bridges.is_empty() {
             config.cache = Some(Cache::at(CACHE));

@@ -27,7 +27,7 @@ pub(super) fn config(mut root: Block<'_>, sheet: &mut Sheet) -> Result<Config, W
     let (bridges, cache) = bridges(&mut root, sheet)?;
     let read = ["mqtt", "listeners", "auth", "bridges"];
     note_rest(&root, reasons::FILE, &read, sheet)?;
-    Ok(Config { listeners: vec![listener], cache, bridges, metrics: None })
+    Ok(Config { listeners: vec![listener], source: None, cache, bridges, metrics: None })
 }
 
 fn mqtt(root: &mut Block<'_>, sheet: &mut Sheet) -> Result<Option<Found<u64>>, Wrong> {

@@ -23,7 +23,8 @@ struct Story {
 fn config() -> config::Bridge {
     config::Bridge {
         name: "remote".into(),
-        server: Server { host: "remote".into(), port: 1883 },
+        server: Server { host: "remote".into(), port: 1883 }.into(),
+        failback: SECOND * 60,
         protocol: 5,
         client_id: "bridge".into(),
         clean_start: false,
@@ -38,6 +39,7 @@ fn config() -> config::Bridge {
         window: 10,
         cache_qos0: false,
         drain: None,
+        max_hops: None,
         forwards: Vec::new(),
         subscriptions: Vec::new(),
     }
@@ -61,7 +63,7 @@ impl Story {
     fn new(version: Version, config: config::Bridge, restored: Restored) -> Self {
         let mut ring = Ring::new(100, 100_000, restored.held.iter().map(|held| held.delivery.seq));
         ring.refill(Vec::new(), true);
-        let settings = Settings { bridge: BridgeId(1), version, config, max_age: None, seed: 1 };
+        let settings = Settings { bridge: BridgeId(1), version, config, max_age: None, seed: 1, is_source: false };
         let forwarder = Forwarder::new(settings, restored, Time::ZERO);
         Self { forwarder, ring, decoder: Decoder::server(1 << 20), now: Time::ZERO, effects: Vec::new() }
     }
