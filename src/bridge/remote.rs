@@ -204,7 +204,11 @@ impl RemoteLeg {
         while let Some(effect) = self.forwarder.poll_effect() {
             match effect {
                 Effect::Connect(server) => self.connecting = Some(self.connect(server)),
-                Effect::Probe(server) => self.probing = Some(self.connect(server)),
+                Effect::Probe(server) => {
+                    let (server, limit, ack) =
+                        (self.servers.at(server).clone(), self.connect_timeout, self.ack_timeout);
+                    self.probing = Some(tokio::spawn(connect::probe(server, limit, ack)));
+                }
                 Effect::Resume => self.answer.resume(),
                 Effect::Close(last) => self.close(last).await,
                 Effect::Commit(writes) => {

@@ -6,6 +6,9 @@ use tokio::net::TcpStream;
 
 use crate::bridge::config::Server;
 
+/// How long a server that was not spoken to is to be silent.
+const SILENCE: Duration = Duration::from_millis(500);
+
 /// Resolves and connects, each within the limit; every address is tried.
 pub(super) async fn connect(server: Server, limit: Duration, ack_timeout: Duration) -> Result<TcpStream, String> {
     let resolving = tokio::net::lookup_host((server.host.clone(), server.port));
@@ -23,6 +26,16 @@ pub(super) async fn connect(server: Server, limit: Duration, ack_timeout: Durati
         }
     }
     Err(failure)
+}
+
+/// Whether a server would take a connection: it opens one, and is not heard of, since it waits for CONNECT. Something in
+/// front of a server that is away closes it at once.
+pub(super) async fn probe(server: Server, limit: Duration, ack_timeout: Duration) -> Result<TcpStream, String> {
+    let stream = connect(server, limit, ack_timeout).await?;
+    match tokio::time::timeout(SILENCE, stream.readable()).await {
+        Err(_) => Ok(stream),
+        Ok(_) => Err("it closes the connection at once".to_owned()),
+    }
 }
 
 fn prepare(stream: TcpStream, ack_timeout: Duration) -> std::io::Result<TcpStream> {

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 pub use note::{Kind, Note};
 
 use super::Config;
-use super::check;
+use super::{check, hops};
 use block::{Block, Wrong};
 use note::Sheet;
 
@@ -103,7 +103,10 @@ pub fn translate(file: &Path, text: &str) -> Result<Translation, NanomqError> {
         Err(complaint) => Err(sheet.located(complaint)),
     });
     match config {
-        Ok(config) => Ok(Translation { config, notes: sheet.into_notes() }),
+        Ok(mut config) => {
+            hops::resolve(&mut config);
+            Ok(Translation { config, notes: sheet.into_notes() })
+        }
         Err(Wrong { line, key, what }) => Err(NanomqError::Wrong { file: file.to_owned(), line, key, what }),
     }
 }

@@ -7,13 +7,13 @@ use crate::bridge::topic;
 /// Called where there is a source, after the bridges were checked.
 pub(in crate::bridge::config) fn check(config: &Config) -> Result<(), Complaint> {
     let wrong = |key: &str, what: String| Err(Complaint { key: key.to_owned(), what });
+    let Some(leg) = leg(config) else { return Ok(()) };
     if !config.listeners.is_empty() {
         return wrong(
             SOURCE,
             "listeners are there as well: clients connect to the source, or to a listener".to_owned(),
         );
     }
-    let Some(leg) = leg(config) else { return Ok(()) };
     if config.bridges.is_empty() {
         return wrong(SOURCE, "there are no bridges: nothing would go anywhere".to_owned());
     }

@@ -8,6 +8,8 @@ use crate::bridge::wire::{Ack, Connect, Decoder, Publish, Suback};
 mod connecting;
 mod refusing;
 mod sending;
+mod several;
+mod source;
 
 const SECOND: Duration = Duration::from_secs(1);
 
