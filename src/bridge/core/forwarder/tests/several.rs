@@ -92,11 +92,12 @@ fn it_returns_to_the_first_once_that_answers_and_nothing_is_in_flight() {
         story.say(Packet::Pingresp);
     }
     assert!(story.effects.iter().any(|effect| *effect == Effect::Probe(0)));
-    story.push(delivery(2, QoS::AtLeastOnce));
+    let packets = story.push(delivery(2, QoS::AtLeastOnce));
+    let (_, packet_id, _) = published(&packets)[0];
     story.forwarder.handle_probed(true, story.now);
     assert_eq!(story.push(delivery(3, QoS::AtLeastOnce)), [], "nothing new on a connection that is left");
     assert!(!story.is_closed(), "one is in flight");
-    story.say(Packet::Puback(Ack::success(1)));
+    story.say(Packet::Puback(Ack::success(packet_id)));
     assert!(story.effects.iter().any(|effect| matches!(effect, Effect::Close(last) if !last.is_empty())), "DISCONNECT");
     story.effects.clear();
     assert!(story.dial().clean_start, "the first knows nothing");
