@@ -1,7 +1,10 @@
 //! Local sessions, connected or away, and how a message finds those that subscribe to it.
-use std::collections::HashMap;
+mod state;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedMutexGuard, mpsc, watch};
 
@@ -75,6 +78,8 @@ struct Seats {
 #[derive(Debug, Clone)]
 pub struct Hub {
     seats: Arc<Mutex<Seats>>,
+    /// The bridge's own messages about itself, the latest of each topic, for whoever subscribes.
+    states: Arc<Mutex<BTreeMap<Arc<str>, Arc<Message>>>>,
     counters: Shared,
     clock: Clock,
 }
@@ -151,7 +156,7 @@ impl Place {
 impl Hub {
     /// A hub without sessions.
     pub fn new(counters: Shared, clock: Clock) -> Self {
-        Self { seats: Arc::default(), counters, clock }
+        Self { seats: Arc::default(), states: Arc::default(), counters, clock }
     }
 
     fn lock(&self) -> MutexGuard<'_, Seats> {
@@ -208,6 +213,7 @@ impl Hub {
     /// These are a client's subscriptions from now on.
     pub fn subscribe(&self, client_id: &str, subscriptions: Vec<Subscription>) {
         if let Some(seat) = self.lock().by_client.get_mut(client_id) {
+            self.hand_states(seat, &subscriptions);
             seat.subscriptions = subscriptions;
         }
     }
@@ -216,7 +222,20 @@ impl Hub {
     /// those that are away, unless it is QoS 0. Beyond a session's limit QoS 0 is dropped, a client that is connected is
     /// disconnected (0x97), and for one that is away the message is dropped and counted. `all` is dropped when every
     /// connected one has the message.
+    ///
+    /// Topics of [`topic::SYS`] are the bridge's own, and nobody else's messages on them are handed to anybody.
     pub fn publish(
+        &self,
+        message: &Arc<Message>,
+        publisher: Option<&str>,
+        all: Option<Arc<dyn std::any::Any + Send + Sync>>,
+    ) {
+        if !message.topic.starts_with(topic::SYS) {
+            self.distribute(message, publisher, all);
+        }
+    }
+
+    fn distribute(
         &self,
         message: &Arc<Message>,
         publisher: Option<&str>,
@@ -224,15 +243,18 @@ impl Hub {
     ) {
         let mut seats = self.lock();
         let now = self.clock.now();
+        let expires_at = message.properties.message_expiry.map(|secs| now + Duration::from_secs(secs.into()));
         let (mut distributed, mut overflow) = (0, 0);
         seats.by_client.retain(|_, seat| !seat.has_expired(now));
         for (client_id, seat) in &seats.by_client {
             let own = publisher == Some(&**client_id);
+            let mut subscription_ids = Vec::new();
             let matching = seat
                 .subscriptions
                 .iter()
                 .filter(|wanted| !(own && wanted.no_local) && topic::matches(&wanted.filter, &message.topic));
             let Some((qos, as_published)) = matching
+                .inspect(|wanted| subscription_ids.extend(wanted.identifier))
                 .map(|wanted| (wanted.qos, wanted.retain_as_published))
                 .reduce(|one, other| (one.0.max(other.0), one.1 || other.1))
             else {
@@ -253,7 +275,14 @@ impl Hub {
             }
             seat.queued.fetch_add(bytes, Ordering::Relaxed);
             let receipt = Receipt { queued: seat.queued.clone(), bytes, all: all.clone().filter(|_| !is_away) };
-            let parcel = Parcel { message: message.clone(), qos, retain: message.retain && as_published, receipt };
+            let parcel = Parcel {
+                message: message.clone(),
+                qos,
+                retain: message.retain && as_published,
+                subscription_ids,
+                expires_at,
+                receipt,
+            };
             // A connection that has just ended drops it, which is what its receipt is for.
             distributed += u64::from(seat.parcels.send(parcel).is_ok());
         }

@@ -1,28 +1,32 @@
 //! The remote leg: connects, and carries bytes between the socket and the [`Forwarder`].
-mod connect;
 mod log;
+mod low_water;
 
 use std::any::Any;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
 use super::cache::writer::{Answer, Request, SharedRing, Written};
 use super::clock::Clock;
-use super::config::Servers;
+use super::config::{self, Server, Servers};
 use super::core::forwarder::{Effect, Forwarder, Settings};
 use super::core::intake::Ticket;
-use super::core::routes::Routes;
+use super::core::routes::SharedRoutes;
 use super::counters::Shared;
 use super::crash;
 use super::delivery::{BridgeId, NewDelivery, Time};
 use super::hub::Hub;
 use super::listener::{READ_BYTES, make_room, told};
+use super::transport::connect::Connector;
+use super::transport::tls::ClientIdentity;
+use super::transport::{Ready, Stream, explain};
 use super::wire::{Decoder, ReasonCode, Version};
 
 /// Largest packet that the remote may send: the protocol's own limit.
@@ -37,12 +41,12 @@ pub struct RemoteLeg {
     name: String,
     servers: Servers,
     version: Version,
-    connect_timeout: Duration,
-    ack_timeout: Duration,
+    connector: Connector,
     ring: SharedRing,
     requests: mpsc::Sender<Request>,
     hub: Hub,
-    routes: Arc<Routes>,
+    routes: SharedRoutes,
+    configured: mpsc::UnboundedReceiver<Configured>,
     counters: Shared,
     clock: Clock,
     link: Option<Link>,
@@ -50,16 +54,16 @@ pub struct RemoteLeg {
     answer: Answer,
     delivered: mpsc::UnboundedReceiver<(Ticket, Vec<NewDelivery>)>,
     delivering: mpsc::UnboundedSender<(Ticket, Vec<NewDelivery>)>,
-    connecting: Option<Connecting>,
-    probing: Option<Connecting>,
+    connecting: Option<Task<Stream>>,
+    probing: Option<Task<()>>,
     /// The link was up at the last look.
     up: bool,
 }
 
-type Connecting = tokio::task::JoinHandle<Result<TcpStream, String>>;
+type Task<T> = tokio::task::JoinHandle<Result<T, String>>;
 
 struct Link {
-    stream: TcpStream,
+    stream: Stream,
     decoder: Decoder,
     input: BytesMut,
     /// Bytes that must have come before it is read (SO_RCVLOWAT).
@@ -82,19 +86,30 @@ impl Drop for AllDelivered {
 
 /// What the leg waits for.
 enum Event {
-    Connected(Result<TcpStream, String>),
-    Probed(Result<TcpStream, String>),
-    Read(std::io::Result<usize>),
-    Writable(std::io::Result<()>),
+    Connected(Result<Stream, String>),
+    Probed(Result<(), String>),
+    Ready(Ready),
     Answer(Vec<Written>),
     Delivered(Ticket, Vec<NewDelivery>),
     Filled,
+    Configured(Configured),
     Timeout,
     Shutdown,
 }
 
+/// What the configuration of a bridge has become.
+#[derive(Debug)]
+pub struct Configured {
+    /// Its own.
+    pub config: Box<config::Bridge>,
+    /// A message that has not been sent once by this age is dropped.
+    pub max_age: Option<Duration>,
+}
+
 /// What a remote leg works with.
 pub struct Surroundings {
+    /// Certificates and CAs, where the server is reached over TLS.
+    pub tls: Option<Arc<ClientIdentity>>,
     /// Its queue's near end.
     pub ring: SharedRing,
     /// To the cache's writer.
@@ -102,14 +117,16 @@ pub struct Surroundings {
     /// Local sessions.
     pub hub: Hub,
     /// Where messages go.
-    pub routes: Arc<Routes>,
+    pub routes: SharedRoutes,
+    /// What its configuration becomes.
+    pub configured: mpsc::UnboundedReceiver<Configured>,
     /// What is counted.
     pub counters: Shared,
     /// The clock.
     pub clock: Clock,
 }
 
-async fn ended(task: &mut Option<Connecting>) -> Result<TcpStream, String> {
+async fn ended<T>(task: &mut Option<Task<T>>) -> Result<T, String> {
     match task {
         Some(task) => task.await.unwrap_or_else(|error| Err(error.to_string())),
         None => std::future::pending().await,
@@ -124,19 +141,24 @@ impl RemoteLeg {
             answer.end_with_a_refusal();
         }
         let (delivering, delivered) = mpsc::unbounded_channel();
-        let Surroundings { ring, requests, hub, routes, counters, clock } = with;
+        let Surroundings { tls, ring, requests, hub, routes, configured, counters, clock } = with;
         Self {
             forwarder,
             bridge: settings.bridge,
             name: settings.config.name.clone(),
             servers: settings.config.server.clone(),
             version: settings.version,
-            connect_timeout: settings.config.connect_timeout,
-            ack_timeout: settings.config.ack_timeout,
+            connector: Connector {
+                tls,
+                limit: settings.config.connect_timeout,
+                ack_timeout: settings.config.ack_timeout,
+                max_packet_size: MAXIMUM_PACKET_SIZE as usize,
+            },
             ring,
             requests,
             hub,
             routes,
+            configured,
             counters,
             clock,
             link: None,
@@ -186,7 +208,7 @@ impl RemoteLeg {
                 return false;
             }
             // What the socket has taken makes room for more.
-            if self.write_what_goes() == 0 {
+            if self.write_what_goes().await == 0 {
                 return true;
             }
         }
@@ -196,7 +218,11 @@ impl RemoteLeg {
         let mut counters = self.counters.lock();
         let columns = counters.bridges.entry(self.bridge).or_default();
         columns.take(taken);
-        columns.connected = self.forwarder.is_connected();
+        let connected = self.forwarder.is_connected();
+        if columns.connected != connected {
+            (columns.connected, columns.since) = (connected, self.clock.now());
+            self.counters.link_has_changed();
+        }
         columns.statistics = self.forwarder.statistics;
     }
 
@@ -205,9 +231,8 @@ impl RemoteLeg {
             match effect {
                 Effect::Connect(server) => self.connecting = Some(self.connect(server)),
                 Effect::Probe(server) => {
-                    let (server, limit, ack) =
-                        (self.servers.at(server).clone(), self.connect_timeout, self.ack_timeout);
-                    self.probing = Some(tokio::spawn(connect::probe(server, limit, ack)));
+                    let (connector, server) = (self.connector.clone(), self.servers.at(server).clone());
+                    self.probing = Some(tokio::spawn(async move { connector.probe(&server).await }));
                 }
                 Effect::Resume => self.answer.resume(),
                 Effect::Close(last) => self.close(last).await,
@@ -218,7 +243,7 @@ impl RemoteLeg {
                     }
                 }
                 Effect::Deliver(ticket, message) => {
-                    let deliveries = self.routes.deliveries(&message, Some(self.bridge));
+                    let deliveries = self.routes.load().deliveries(&message, Some(self.bridge));
                     let all = AllDelivered { ticket, deliveries, to: self.delivering.clone() };
                     let all: Arc<dyn Any + Send + Sync> = Arc::new(all);
                     self.hub.publish(&message, None, Some(all));
@@ -230,14 +255,32 @@ impl RemoteLeg {
     }
 
     /// Writes as much as the socket takes at once; says how much that was.
-    fn write_what_goes(&mut self) -> usize {
+    async fn write_what_goes(&mut self) -> usize {
+        let written = std::future::poll_fn(|context| Poll::Ready(self.write_now(context))).await;
+        if self.link.as_ref().is_some_and(|link| link.stream.is_unflushed()) {
+            std::future::poll_fn(|context| self.flush_now(context)).await;
+        }
+        written
+    }
+
+    /// What does not go at once goes when the socket is writable.
+    fn flush_now(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(link) = &mut self.link
+            && let Poll::Ready(Err(error)) = Pin::new(&mut link.stream).poll_flush(context)
+        {
+            self.broken(&error);
+        }
+        Poll::Ready(())
+    }
+
+    fn write_now(&mut self, context: &mut Context<'_>) -> usize {
         let mut written = 0;
-        while let Some(link) = &self.link {
+        while let Some(link) = &mut self.link {
             let out = self.forwarder.transmit();
             if out.is_empty() {
                 break;
             }
-            match link.stream.try_write(out) {
+            match link.stream.write_now(context, out) {
                 Ok(bytes) => {
                     crash::point("remote_written");
                     written += bytes;
@@ -245,7 +288,7 @@ impl RemoteLeg {
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                 Err(error) => {
-                    self.lost(&error.to_string(), false);
+                    self.lost(&explain(&error, &self.server().address()), false);
                     break;
                 }
             }
@@ -269,15 +312,13 @@ impl RemoteLeg {
             match &mut self.link {
                 Some(Link { stream, input, low_water: set, .. }) => {
                     make_room(input);
-                    if *set != low_water {
+                    if *set != low_water
+                        && let Some(tcp) = stream.plain()
+                    {
                         *set = low_water;
-                        connect::set_receive_low_water(stream, low_water);
+                        low_water::set(tcp, low_water);
                     }
-                    let (mut reader, writer) = stream.split();
-                    tokio::select! {
-                        read = reader.read_buf(input) => Event::Read(read),
-                        ready = writer.writable(), if writes => Event::Writable(ready),
-                    }
+                    Event::Ready(stream.ready(input, writes).await)
                 }
                 None => std::future::pending().await,
             }
@@ -289,6 +330,7 @@ impl RemoteLeg {
             Some(answer) = self.answers.recv() => Event::Answer(answer),
             Some((ticket, deliveries)) = self.delivered.recv() => Event::Delivered(ticket, deliveries),
             () = self.ring.filled() => Event::Filled,
+            Some(configured) = self.configured.recv() => Event::Configured(configured),
             () = timeout => Event::Timeout,
             () = told(shutdown), if !stopping => Event::Shutdown,
         }
@@ -316,13 +358,9 @@ impl RemoteLeg {
                 }
                 self.forwarder.handle_probed(result.is_ok(), now);
             }
-            Event::Read(Ok(bytes)) if bytes > 0 => self.decode(now),
-            Event::Read(Ok(_)) => self.lost("closed by the remote", true),
-            Event::Read(Err(error)) | Event::Writable(Err(error)) => {
-                // A server that closes while more is on its way to it sends RST instead of FIN: that is its doing too.
-                let closed_by_peer = error.kind() == std::io::ErrorKind::ConnectionReset;
-                self.lost(&error.to_string(), closed_by_peer);
-            }
+            Event::Ready(Ready::Read(Ok(bytes))) if bytes > 0 => self.decode(now),
+            Event::Ready(Ready::Read(Ok(_))) => self.lost("closed by the remote", true),
+            Event::Ready(Ready::Read(Err(error)) | Ready::Writable(Err(error))) => self.broken(&error),
             Event::Answer(written) => {
                 self.committed(&written, now);
                 while let Ok(written) = self.answers.try_recv() {
@@ -330,7 +368,11 @@ impl RemoteLeg {
                 }
             }
             Event::Delivered(ticket, deliveries) => self.forwarder.handle_delivered(ticket, deliveries, now),
-            Event::Writable(Ok(())) | Event::Filled | Event::Timeout => {}
+            Event::Configured(Configured { config, max_age }) => {
+                (self.connector.limit, self.connector.ack_timeout) = (config.connect_timeout, config.ack_timeout);
+                self.forwarder.handle_config(&config, max_age, now);
+            }
+            Event::Ready(Ready::Writable(Ok(()))) | Event::Filled | Event::Timeout => {}
             Event::Shutdown => self.forwarder.handle_shutdown(now),
         }
     }
@@ -345,6 +387,8 @@ impl RemoteLeg {
             let mut input = &link.input[..];
             let decoded = link.decoder.decode(&mut input);
             let taken = link.input.len() - input.len();
+            // The alert with which TLS answers what is none (RFC 8446, section 5.1).
+            let speaks_tls = decoded.is_err() && link.input.starts_with(&[0x15, 0x03]);
             link.input.advance(taken);
             match decoded {
                 Ok(Some(packet)) => {
@@ -352,6 +396,10 @@ impl RemoteLeg {
                     self.forwarder.handle_packet(packet, now);
                 }
                 Ok(None) => break,
+                Err(_) if speaks_tls => {
+                    let address = self.server().address();
+                    return self.lost(&format!("{address} speaks TLS at this port: mqtts:// or wss:// for it"), false);
+                }
                 Err(error) => {
                     self.forwarder.violated(&error, now);
                     break;
@@ -363,19 +411,33 @@ impl RemoteLeg {
         }
     }
 
+    fn broken(&mut self, error: &std::io::Error) {
+        // A server that closes while more is on its way to it sends RST instead of FIN: that is its doing too.
+        let closed_by_peer = error.kind() == std::io::ErrorKind::ConnectionReset;
+        self.lost(&explain(error, &self.server().address()), closed_by_peer);
+    }
+
     fn lost(&mut self, why: &str, closed_by_peer: bool) {
         self.link = None;
         self.forwarder.handle_closed(why, closed_by_peer, self.clock.now());
     }
 
+    /// The one that is in use.
+    fn server(&self) -> &Server {
+        self.servers.at(self.forwarder.statistics.server as usize)
+    }
+
     /// Begins to.
-    fn connect(&self, server: usize) -> Connecting {
-        let server = self.servers.at(server).clone();
-        tokio::spawn(connect::connect(server, self.connect_timeout, self.ack_timeout))
+    fn connect(&self, server: usize) -> Task<Stream> {
+        let (connector, server) = (self.connector.clone(), self.servers.at(server).clone());
+        tokio::spawn(async move { connector.connect(&server).await })
     }
 
     async fn close(&mut self, last: Vec<u8>) {
-        for task in [self.connecting.take(), self.probing.take()].into_iter().flatten() {
+        if let Some(task) = self.connecting.take() {
+            task.abort();
+        }
+        if let Some(task) = self.probing.take() {
             task.abort();
         }
         let Some(mut link) = self.link.take() else { return };

@@ -27,6 +27,7 @@ pub fn subscriber(broker: &Mosquitto, filter: &str) -> Wire {
         no_local: false,
         retain_as_published: true,
         retain_handling: 0,
+        identifier: None,
     };
     wire.send(&Packet::Subscribe(Subscribe { packet_id: 1, filters: vec![filter], identifier: None }));
     assert!(matches!(wire.receive().unwrap(), Packet::Suback(_)));

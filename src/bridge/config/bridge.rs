@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::defaults::*;
-use super::{Secret, Servers, WhenFull};
+use super::{RemoteTls, Secret, Servers, WhenFull};
 use crate::bridge::message::QoS;
 use crate::bridge::units::{self, Rate};
 
@@ -15,11 +15,15 @@ use crate::bridge::units::{self, Rate};
 pub struct Bridge {
     /// Names it in the cache, in metrics and in logs; a bridge that is renamed leaves its queue behind.
     pub name: String,
-    /// `mqtt://host:port`, or a list that is tried in order.
+    /// `mqtt://host:port`, or a list that is tried in order; `mqtts://` for TLS, `ws://host:port/path` and `wss://` for
+    /// WebSocket.
     pub server: Servers,
     /// While another server than the first is in use, how often the first is tried; 0: never.
     #[serde(default = "sixty_seconds", deserialize_with = "units::duration", serialize_with = "units::write_duration")]
     pub failback: Duration,
+    /// How an `mqtts://` or `wss://` server is verified, and what it is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RemoteTls>,
     /// 4 (MQTT 3.1.1) or 5.
     #[serde(default = "protocol")]
     pub protocol: u8,
@@ -43,7 +47,7 @@ pub struct Bridge {
     /// Keep Alive, in whole seconds; the connection is given up after 1.5 times this without a byte from the remote.
     #[serde(default = "sixty_seconds", deserialize_with = "units::duration", serialize_with = "units::write_duration")]
     pub keep_alive: Duration,
-    /// How long name resolution, connect and CONNACK may take, each.
+    /// How long name resolution, connect, TLS handshake, WebSocket handshake and CONNACK may take, each.
     #[serde(default = "two_seconds", deserialize_with = "units::duration", serialize_with = "units::write_duration")]
     pub connect_timeout: Duration,
     /// How old the oldest unacknowledged packet, or a write that makes no progress, may get before the connection is
@@ -85,6 +89,7 @@ impl Bridge {
             name: name.into(),
             server: server.into(),
             failback: sixty_seconds(),
+            tls: None,
             protocol: protocol(),
             client_id: client_id.into(),
             clean_start: false,

@@ -4,29 +4,38 @@ mod cache;
 mod check;
 mod defaults;
 pub mod endurance;
+mod file;
 mod hops;
 mod listener;
 mod load;
 pub mod nanomq;
+mod operation;
+pub mod reload;
 mod secret;
 mod server;
 mod servers;
 mod source;
+pub mod tls;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use bridge::{Bridge, Drain, Forward, Reconnect, Subscription};
 pub use cache::{Cache, Durability, OnCorruption, Synchronous, WhenFull};
 pub use check::{roughly, warnings};
+pub use file::File;
 pub use listener::Listener;
 pub use load::{LoadError, Loaded, load};
+pub use operation::{Log, LogFormat, LogLevel};
 pub use secret::Secret;
-pub use server::Server;
+pub use server::{Scheme, Server};
 pub use servers::Servers;
 pub use source::{SOURCE, Source, leg as source_leg};
+pub use tls::{ClientCertificates, ListenerTls, RemoteTls, WebSocket};
 
+use super::units;
 use super::yaml::{Document, YamlError};
 
 /// The whole file.
@@ -48,6 +57,16 @@ pub struct Config {
     /// Where /metrics and /healthz are served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
+    /// What the log looks like.
+    #[serde(default)]
+    pub log: Log,
+    /// How often `$SYS/bridge/<name>/state` is published where nothing has changed; 0: never published.
+    #[serde(
+        default = "defaults::ten_seconds",
+        deserialize_with = "units::duration",
+        serialize_with = "units::write_duration"
+    )]
+    pub state_interval: Duration,
 }
 
 /// Where /metrics and /healthz are served.
@@ -68,6 +87,8 @@ impl Config {
         check::check(&config).map_err(|complaint| document.wrong(&complaint.key, complaint.what))?;
         hops::resolve(&mut config);
         secret::read_password_files(&mut config, document)?;
+        tls::check::read_files(&mut config, Some(document.file()))
+            .map_err(|complaint| document.wrong(&complaint.key, complaint.what))?;
         if config.cache.is_none() && !config.bridges.is_empty() {
             config.cache = Some(Cache::at(CACHE));
         }

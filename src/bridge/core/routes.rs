@@ -1,6 +1,8 @@
 //! Which message goes where, and under which name.
 use std::sync::Arc;
 
+use arc_swap::{ArcSwap, Guard};
+
 use crate::bridge::config::{Bridge, Forward, Subscription};
 use crate::bridge::delivery::{BridgeId, NewDelivery};
 use crate::bridge::message::{Message, QoS};
@@ -28,6 +30,10 @@ impl Routes {
     /// it came `from`, or two of them would play ping-pong.
     pub fn deliveries(&self, message: &Message, from: Option<BridgeId>) -> Vec<NewDelivery> {
         let mut deliveries = Vec::new();
+        if message.topic.starts_with(topic::SYS) {
+            // The bridge's own: nobody else may speak in its name, here or at the remote.
+            return deliveries;
+        }
         if let Some(source) = self.source.filter(|source| from.is_some_and(|from| from != *source)) {
             let (topic, qos, retain) = (message.topic.clone(), message.qos, message.retain);
             deliveries.push(NewDelivery { bridge: source, topic, qos, retain, when_full: None });
@@ -53,6 +59,27 @@ impl Routes {
             });
         }
         deliveries
+    }
+}
+
+/// [`Routes`] that all connections share, and that may be exchanged while they do: reading them takes no lock.
+#[derive(Debug, Clone, Default)]
+pub struct SharedRoutes(Arc<ArcSwap<Routes>>);
+
+impl SharedRoutes {
+    /// Shares routes.
+    pub fn new(routes: Routes) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(routes)))
+    }
+
+    /// What holds at this moment.
+    pub fn load(&self) -> Guard<Arc<Routes>> {
+        self.0.load()
+    }
+
+    /// From now on these hold.
+    pub fn store(&self, routes: Routes) {
+        self.0.store(Arc::new(routes));
     }
 }
 
@@ -139,7 +166,7 @@ mod tests {
             deliveries.iter().map(|delivery| delivery.bridge.0).collect::<Vec<_>>()
         };
         assert_eq!(to("a", 1), [3, 2]);
-        assert_eq!(to("$SYS/b", 1), [3]);
+        assert_eq!(to("b", 1), [3]);
         assert_eq!(to("a", 3), [1, 2]);
     }
 

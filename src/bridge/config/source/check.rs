@@ -26,6 +26,12 @@ pub(in crate::bridge::config) fn check(config: &Config) -> Result<(), Complaint>
             format!("bridge {} has this client_id at this server: they would disconnect each other", bridge.name);
         return wrong("source.client_id", what);
     }
+    if leg.server.first().scheme.is_tls() {
+        return wrong(
+            "source.server",
+            "TLS to the source is not available yet in this version: mqtt:// or ws://".to_owned(),
+        );
+    }
     check_bridge(&leg, SOURCE)?;
     if leg.protocol == 4 {
         echo(&config.bridges)?;

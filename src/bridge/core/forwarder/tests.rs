@@ -6,6 +6,7 @@ use crate::bridge::message::Properties;
 use crate::bridge::wire::{Ack, Connect, Decoder, Publish, Suback};
 
 mod connecting;
+mod reconfiguring;
 mod refusing;
 mod sending;
 mod several;
@@ -25,8 +26,9 @@ struct Story {
 fn config() -> config::Bridge {
     config::Bridge {
         name: "remote".into(),
-        server: Server { host: "remote".into(), port: 1883 }.into(),
+        server: Server::tcp("remote", 1883).into(),
         failback: SECOND * 60,
+        tls: None,
         protocol: 5,
         client_id: "bridge".into(),
         clean_start: false,
