@@ -102,9 +102,17 @@ if [ "${1:-}" = inside ]; then
   done
 
   say "configured for a remote that is away, and $messages messages published"
+  (umask 077 && echo secret > "$root/etc/mqtt-bridge/remote.password")
+  within chgrp mqtt-bridge /etc/mqtt-bridge/remote.password
+  chmod 0640 "$root/etc/mqtt-bridge/remote.password"
   cat >> "$root/etc/mqtt-bridge/bridge.yaml" <<'YAML'
 bridges:
-  - { name: remote, server: "mqtt://127.0.0.1:1884", client_id: try, forwards: [{ local: "try/#", qos: 1 }] }
+  - name: remote
+    server: mqtt://127.0.0.1:1884
+    client_id: try
+    username: try
+    password_file: /etc/mqtt-bridge/remote.password
+    forwards: [{ local: "try/#", qos: 1 }]
 YAML
   within systemctl restart mqtt-bridge
   seq $messages | mosquitto_pub -h 127.0.0.1 -t try/count -q 1 -l
@@ -154,7 +162,7 @@ YAML
   apt remove mqtt-bridge
   [ -e "$root/etc/mqtt-bridge/bridge.yaml" ] || fail "removing takes the configuration along"
   apt purge mqtt-bridge
-  [ ! -e "$root/etc/mqtt-bridge" ] || fail "purging leaves the configuration"
+  [ ! -e "$root/etc/mqtt-bridge/bridge.yaml" ] || fail "purging leaves the configuration"
   [ -e "$root/var/lib/mqtt-bridge/mqtt-bridge.db" ] || fail "purging takes the cache along"
   say "tried"
   exit 0

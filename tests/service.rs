@@ -20,7 +20,7 @@ const WATCHDOG: Duration = Duration::from_secs(2);
 struct Service {
     heard: UnixDatagram,
     process: Process,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Service {
@@ -43,7 +43,7 @@ impl Service {
         command.args(["-c", "WATCHDOG_PID=$$ exec \"$0\" run --config \"$1\"", env!("CARGO_BIN_EXE_mqtt-bridge")]);
         command.arg(Path::new(&file)).env("NOTIFY_SOCKET", &socket).env("MQTT_BRIDGE_SIN", sin);
         command.env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
-        Self { heard, process: Process::start(&mut command), _folder: folder }
+        Self { heard, process: Process::start(&mut command), folder }
     }
 
     /// The next word; `None`: nothing for as long as anything may take.
@@ -126,4 +126,23 @@ fn without_a_service_manager_it_runs_and_what_cannot_be_told_costs_nothing() {
     bridge.process.line("telling the service manager through NOTIFY_SOCKET").expect("a warning");
     let (status, log) = bridge.terminate();
     assert!(status.success(), "{log}");
+}
+
+#[test]
+fn a_reload_is_told_when_it_begins_and_when_it_is_done_or_refused() {
+    let service = Service::start("");
+    service.hears("READY=1");
+    for text in [None, Some("listeners: []")] {
+        if let Some(text) = text {
+            std::fs::write(service.folder.path().join("bridge.yaml"), text).unwrap();
+        }
+        service.process.signal(libc::SIGHUP);
+        // Type=notify-reload of sd_notify(3) compares it with its own clock.
+        let word = service.hears("RELOADING=1");
+        let began = word.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).unwrap();
+        assert!(began.parse::<u64>().unwrap() > 0, "{word}");
+        service.hears("READY=1");
+    }
+    service.process.line("reload: done, 0 changes").unwrap();
+    service.process.line("reload: refused").unwrap();
 }

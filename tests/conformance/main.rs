@@ -12,6 +12,7 @@ mod ending;
 mod errors;
 mod flow;
 mod packet;
+mod paho;
 mod pending;
 mod publish;
 mod retained;

@@ -45,6 +45,7 @@ impl Connection {
             no_local: false,
             retain_as_published: false,
             retain_handling: 0,
+            identifier: None,
         };
         self.send(&Packet::Subscribe(Subscribe { packet_id: 1, filters: vec![wanted], identifier: None })).await;
         assert!(matches!(self.receive().await, Packet::Suback(suback) if !suback.reasons[0].is_failure()));

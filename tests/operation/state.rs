@@ -30,6 +30,7 @@ fn subscribed(bridge: &Bridge, client_id: &str, filter: &str) -> Client {
         no_local: false,
         retain_as_published: false,
         retain_handling: 0,
+        identifier: None,
     };
     client.send(&Packet::Subscribe(Subscribe { packet_id: 1, filters: vec![filter], identifier: None }));
     client

@@ -155,7 +155,7 @@ mod tests {
             ("mqtts://h/mqtt", "no valid host"),
             ("mqtt://h:x", "no valid port"),
             ("ws://h/a b", "no valid path"),
-            ("ws://u:geheim@h/", "`***` has no valid host"),
+            ("ws://u:geheim@h/", "`***` has no valid port"),
         ] {
             let error = Server::try_from(written.to_owned()).unwrap_err();
             assert!(error.contains(why) && !error.contains("geheim"), "{error}");

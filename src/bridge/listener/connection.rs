@@ -103,13 +103,14 @@ impl Connection {
     }
 
     fn decode(&mut self) {
+        let routes = self.leg.routes.load();
         while self.client.wants_read() && !self.input.is_empty() {
             let mut input = &self.input[..];
             let decoded = self.decoder.decode(&mut input);
             let taken = self.input.len() - input.len();
             self.input.advance(taken);
             match decoded {
-                Ok(Some(packet)) => self.client.handle_packet(packet, &self.leg.routes.load(), self.leg.clock.now()),
+                Ok(Some(packet)) => self.client.handle_packet(packet, &routes, self.leg.clock.now()),
                 Ok(None) => {}
                 Err(error) => self.client.handle_violation(&error),
             }
