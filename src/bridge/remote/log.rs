@@ -38,6 +38,8 @@ impl RemoteLeg {
                  messages in flight are sent again and may arrive twice"
             ),
             Notice::HeldBack { reason } => warn!(
+                bridge = name,
+                event = "held_back",
                 "bridge {name}: the cache takes no more ({reason}): what comes is not acknowledged and waits there, until \
                  there is room"
             ),
@@ -47,6 +49,8 @@ impl RemoteLeg {
                 // A loop is one story.
                 if count.is_power_of_two() {
                     warn!(
+                        bridge = name,
+                        event = "looped",
                         "bridge {name}: {count} messages dropped that had passed too many bridges (max_hops), the last on \
                          `{topic}`: topics go round"
                     );

@@ -13,8 +13,8 @@ use crate::bridge::wire::ReasonCode;
 /// What the shell is to do.
 #[derive(Debug, PartialEq)]
 pub enum Effect {
-    /// Resolve the name of this server, by its place in the list, and open a TCP connection, each within the connect timeout; answer with
-    /// [`Forwarder::handle_connected`] or [`Forwarder::handle_closed`].
+    /// Resolve the name of this server, by its place in the list, and open a TCP connection, each within the connect
+    /// timeout; answer with [`Forwarder::handle_connected`] or [`Forwarder::handle_closed`].
     Connect(usize),
     /// Open a connection to this server as [`Effect::Connect`] would, say nothing on it, close it, and answer with
     /// [`Forwarder::handle_probed`].
