@@ -166,13 +166,16 @@ pub enum DropReason {
     Full,
     /// QoS 0 while the link was down and `cache_qos0` is off.
     Qos0Offline,
+    /// It has passed as many bridges as it may (`max_hops`).
+    Looped,
     /// QoS 0 that was larger than the remote's Maximum Packet Size or refused like that.
     Qos0Refused,
 }
 
 impl DropReason {
     /// All of them, for the counters.
-    pub const ALL: [Self; 5] = [Self::Expired, Self::Evicted, Self::Full, Self::Qos0Offline, Self::Qos0Refused];
+    pub const ALL: [Self; 6] =
+        [Self::Expired, Self::Evicted, Self::Full, Self::Qos0Offline, Self::Looped, Self::Qos0Refused];
 
     /// Its label in metrics and logs.
     pub fn label(self) -> &'static str {
@@ -181,6 +184,7 @@ impl DropReason {
             Self::Evicted => "evicted",
             Self::Full => "full",
             Self::Qos0Offline => "qos0_offline",
+            Self::Looped => "looped",
             Self::Qos0Refused => "qos0_refused",
         }
     }

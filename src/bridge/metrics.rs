@@ -118,7 +118,7 @@ type Reading = fn(&BridgeCounters) -> u64;
 type ProcessReading = fn(&Counters) -> u64;
 type LimitReading = fn((u64, u64)) -> u64;
 
-const BRIDGE_COUNTERS: [(&str, &str, Reading); 9] = [
+const BRIDGE_COUNTERS: [(&str, &str, Reading); 12] = [
     ("messages_accepted", "Deliveries taken in since the start", |b| b.accepted),
     ("messages_restored", "Deliveries that were there at the start", |b| b.restored),
     ("messages_delivered", "Deliveries that the remote has", |b| b.delivered),
@@ -127,15 +127,21 @@ const BRIDGE_COUNTERS: [(&str, &str, Reading); 9] = [
     ("messages_ambiguous", "QoS 2 messages sent again after the remote lost the session", |b| b.statistics.ambiguous),
     ("messages_reordered", "Messages sent again later after a passing refusal", |b| b.statistics.reordered),
     ("messages_repeated", "PUBLISHes sent again with DUP", |b| b.statistics.repeated),
+    ("sessions_lost", "Times that the remote had lost the session and what it had queued", |b| {
+        b.statistics.sessions_lost
+    }),
+    ("server_changes", "Times that another server was gone over to", |b| b.statistics.moves),
+    ("messages_held_back", "Messages of the source offered again since the cache was full", |b| b.statistics.held_back),
     ("acks_unexpected", "Acknowledgements for nothing in flight", |b| b.statistics.unexpected_acks),
 ];
 
-const BRIDGE_GAUGES: [(&str, &str, Reading); 6] = [
+const BRIDGE_GAUGES: [(&str, &str, Reading); 7] = [
     ("messages_queued", "Deliveries that wait", |b| b.queued),
     ("messages_in_flight", "Deliveries that the remote leg has taken and is not done with", |b| b.in_flight),
     ("messages_quarantined", "Deliveries that the remote refused for good", |b| b.quarantined),
     ("messages_cached", "Rows of the cache that wait or are in flight", |b| b.cached),
     ("cached_bytes", "Topics, properties and payloads of these rows", |b| b.cached_bytes),
+    ("server_in_use", "Which of the servers, from 1", |b| b.statistics.server + 1),
     ("connected", "Whether the link is up", |b| u64::from(b.connected)),
 ];
 

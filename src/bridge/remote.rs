@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::cache::writer::{Answer, Request, SharedRing, Written};
 use super::clock::Clock;
-use super::config::{self, Server};
+use super::config::{self, Server, Servers};
 use super::core::forwarder::{Effect, Forwarder, Settings};
 use super::core::intake::Ticket;
 use super::core::routes::SharedRoutes;
@@ -39,7 +39,7 @@ pub struct RemoteLeg {
     forwarder: Forwarder,
     bridge: BridgeId,
     name: String,
-    server: Server,
+    servers: Servers,
     version: Version,
     connector: Connector,
     ring: SharedRing,
@@ -54,10 +54,13 @@ pub struct RemoteLeg {
     answer: Answer,
     delivered: mpsc::UnboundedReceiver<(Ticket, Vec<NewDelivery>)>,
     delivering: mpsc::UnboundedSender<(Ticket, Vec<NewDelivery>)>,
-    connecting: Option<tokio::task::JoinHandle<Result<Stream, String>>>,
+    connecting: Option<Task<Stream>>,
+    probing: Option<Task<()>>,
     /// The link was up at the last look.
     up: bool,
 }
+
+type Task<T> = tokio::task::JoinHandle<Result<T, String>>;
 
 struct Link {
     stream: Stream,
@@ -84,6 +87,7 @@ impl Drop for AllDelivered {
 /// What the leg waits for.
 enum Event {
     Connected(Result<Stream, String>),
+    Probed(Result<(), String>),
     Ready(Ready),
     Answer(Vec<Written>),
     Delivered(Ticket, Vec<NewDelivery>),
@@ -122,17 +126,27 @@ pub struct Surroundings {
     pub clock: Clock,
 }
 
+async fn ended<T>(task: &mut Option<Task<T>>) -> Result<T, String> {
+    match task {
+        Some(task) => task.await.unwrap_or_else(|error| Err(error.to_string())),
+        None => std::future::pending().await,
+    }
+}
+
 impl RemoteLeg {
     /// A remote leg that is about to connect.
     pub fn new(settings: &Settings, forwarder: Forwarder, with: Surroundings) -> Self {
-        let (answer, answers) = Answer::channel();
+        let (mut answer, answers) = Answer::channel();
+        if settings.is_source {
+            answer.end_with_a_refusal();
+        }
         let (delivering, delivered) = mpsc::unbounded_channel();
         let Surroundings { tls, ring, requests, hub, routes, configured, counters, clock } = with;
         Self {
             forwarder,
             bridge: settings.bridge,
             name: settings.config.name.clone(),
-            server: settings.config.server.clone(),
+            servers: settings.config.server.clone(),
             version: settings.version,
             connector: Connector {
                 tls,
@@ -153,6 +167,7 @@ impl RemoteLeg {
             delivered,
             delivering,
             connecting: None,
+            probing: None,
             up: false,
         }
     }
@@ -214,10 +229,12 @@ impl RemoteLeg {
     async fn perform(&mut self) -> bool {
         while let Some(effect) = self.forwarder.poll_effect() {
             match effect {
-                Effect::Connect => {
-                    let (connector, server) = (self.connector.clone(), self.server.clone());
-                    self.connecting = Some(tokio::spawn(async move { connector.connect(&server).await }));
+                Effect::Connect(server) => self.connecting = Some(self.connect(server)),
+                Effect::Probe(server) => {
+                    let (connector, server) = (self.connector.clone(), self.servers.at(server).clone());
+                    self.probing = Some(tokio::spawn(async move { connector.probe(&server).await }));
                 }
+                Effect::Resume => self.answer.resume(),
                 Effect::Close(last) => self.close(last).await,
                 Effect::Commit(writes) => {
                     let request = Request::Write { writes, answer: self.answer.clone(), may_wait: false };
@@ -271,7 +288,7 @@ impl RemoteLeg {
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                 Err(error) => {
-                    self.lost(&explain(&error, &self.server.address()), false);
+                    self.lost(&explain(&error, &self.server().address()), false);
                     break;
                 }
             }
@@ -288,12 +305,8 @@ impl RemoteLeg {
                 None => std::future::pending().await,
             }
         };
-        let connected = async {
-            match &mut self.connecting {
-                Some(task) => task.await.unwrap_or_else(|error| Err(error.to_string())),
-                None => std::future::pending().await,
-            }
-        };
+        let connected = ended(&mut self.connecting);
+        let probed = ended(&mut self.probing);
         let writes = !self.forwarder.transmit().is_empty();
         let socket = async {
             match &mut self.link {
@@ -312,6 +325,7 @@ impl RemoteLeg {
         };
         tokio::select! {
             connected = connected => Event::Connected(connected),
+            probed = probed => Event::Probed(probed),
             event = socket => event,
             Some(answer) = self.answers.recv() => Event::Answer(answer),
             Some((ticket, deliveries)) = self.delivered.recv() => Event::Delivered(ticket, deliveries),
@@ -336,6 +350,13 @@ impl RemoteLeg {
                     }
                     Err(why) => self.forwarder.handle_closed(&why, false, now),
                 }
+            }
+            Event::Probed(result) => {
+                self.probing = None;
+                if let Err(why) = &result {
+                    debug!("bridge {}: the first server does not answer yet: {why}", self.name);
+                }
+                self.forwarder.handle_probed(result.is_ok(), now);
             }
             Event::Ready(Ready::Read(Ok(bytes))) if bytes > 0 => self.decode(now),
             Event::Ready(Ready::Read(Ok(_))) => self.lost("closed by the remote", true),
@@ -376,7 +397,7 @@ impl RemoteLeg {
                 }
                 Ok(None) => break,
                 Err(_) if speaks_tls => {
-                    let address = self.server.address();
+                    let address = self.server().address();
                     return self.lost(&format!("{address} speaks TLS at this port: mqtts:// or wss:// for it"), false);
                 }
                 Err(error) => {
@@ -393,7 +414,7 @@ impl RemoteLeg {
     fn broken(&mut self, error: &std::io::Error) {
         // A server that closes while more is on its way to it sends RST instead of FIN: that is its doing too.
         let closed_by_peer = error.kind() == std::io::ErrorKind::ConnectionReset;
-        self.lost(&explain(error, &self.server.address()), closed_by_peer);
+        self.lost(&explain(error, &self.server().address()), closed_by_peer);
     }
 
     fn lost(&mut self, why: &str, closed_by_peer: bool) {
@@ -401,8 +422,22 @@ impl RemoteLeg {
         self.forwarder.handle_closed(why, closed_by_peer, self.clock.now());
     }
 
+    /// The one that is in use.
+    fn server(&self) -> &Server {
+        self.servers.at(self.forwarder.statistics.server as usize)
+    }
+
+    /// Begins to.
+    fn connect(&self, server: usize) -> Task<Stream> {
+        let (connector, server) = (self.connector.clone(), self.servers.at(server).clone());
+        tokio::spawn(async move { connector.connect(&server).await })
+    }
+
     async fn close(&mut self, last: Vec<u8>) {
         if let Some(task) = self.connecting.take() {
+            task.abort();
+        }
+        if let Some(task) = self.probing.take() {
             task.abort();
         }
         let Some(mut link) = self.link.take() else { return };

@@ -146,9 +146,16 @@ async fn run_with<C: Cache + 'static>(
     let mut routes = Routes::default();
     let mut outlets = HashMap::new();
     let mut legs = Vec::new();
-    for (bridge, tls) in config.bridges.iter().zip(&identities.bridges) {
+    let source = config::source_leg(config);
+    let bridges = config.bridges.iter().zip(identities.bridges.iter().cloned());
+    for (bridge, tls) in source.iter().map(|source| (source, None)).chain(bridges) {
         let (id, restored) = cache.bridge(&bridge.name)?;
-        routes.add(id, bridge);
+        let is_source = source.as_ref().is_some_and(|source| std::ptr::eq(source, bridge));
+        if is_source {
+            routes.set_source(id);
+        } else {
+            routes.add(id, bridge);
+        }
         let usage = cache.usage(id);
         let held = restored.held.len() as u64;
         let columns = BridgeCounters {
@@ -180,12 +187,13 @@ async fn run_with<C: Cache + 'static>(
             config: bridge.clone(),
             max_age: config.cache.as_ref().and_then(|cache| cache.max_age),
             seed: fastrand::u64(..),
+            is_source,
         };
         let ring = Ring::new(RING_MESSAGES, RING_BYTES, restored.held.iter().map(|held| held.delivery.seq));
         let ring = SharedRing::new(ring);
         outlets.insert(id, Outlet { limits: limits(config, bridge), ring: ring.clone() });
         let forwarder = Forwarder::new(settings.clone(), restored, clock.now());
-        legs.push((settings, forwarder, ring, tls.clone()));
+        legs.push((settings, forwarder, ring, tls));
     }
     let wills = Wills::restored(&mut cache, clock.now())?;
     let (mut writer, requests) = Writer::new(cache, outlets, counters.clone(), clock)?;
@@ -210,6 +218,7 @@ async fn run_with<C: Cache + 'static>(
     let (stop_local, local_stopped) = watch::channel(false);
     let (stop_remote, remote_stopped) = watch::channel(false);
 
+    let mut locals = JoinSet::new();
     let mut remotes = JoinSet::new();
     for (settings, forwarder, ring, tls) in legs {
         let (configured, to_be_configured) = mpsc::unbounded_channel();
@@ -224,11 +233,16 @@ async fn run_with<C: Cache + 'static>(
             counters: counters.clone(),
             clock,
         };
-        remotes.spawn(RemoteLeg::new(&settings, forwarder, with).run(remote_stopped.clone()));
+        let leg = RemoteLeg::new(&settings, forwarder, with);
+        if settings.is_source {
+            info!("the source is {}", settings.config.server);
+            locals.spawn(leg.run(local_stopped.clone()));
+        } else {
+            remotes.spawn(leg.run(remote_stopped.clone()));
+        }
     }
     let interval = running.state_interval.subscribe();
     tokio::spawn(state::publish(counters.clone(), hub.clone(), clock, interval, remote_stopped.clone()));
-    let mut locals = JoinSet::new();
     let leg = LocalLeg {
         requests: requests.clone(),
         hub,
@@ -291,7 +305,7 @@ async fn remind(requests: mpsc::WeakSender<Request>) {
     }
 }
 
-/// Local clients first, so that what they have sent is committed and acknowledged; then the remotes.
+/// Local clients, or the source, first, so that what they have sent is committed and acknowledged; then the remotes.
 async fn end(
     stop_local: watch::Sender<bool>,
     mut locals: JoinSet<()>,

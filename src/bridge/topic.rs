@@ -88,9 +88,42 @@ pub fn covers(wide: &str, narrow: &str) -> bool {
     levels.next().is_none()
 }
 
+/// Whether some Topic Name is matched by both.
+pub fn overlap(one: &str, other: &str) -> bool {
+    let hidden = |one: &str, other: &str| one.starts_with('$') && other.starts_with(['+', '#']);
+    if hidden(one, other) || hidden(other, one) {
+        return false;
+    }
+    let (mut one, mut other) = (one.split('/'), other.split('/'));
+    loop {
+        match (one.next(), other.next()) {
+            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+            (None, _) | (_, None) => return false,
+            (Some(one), Some(other)) if one == other || one == "+" || other == "+" => {}
+            _ => return false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn filters_overlap_where_a_name_matches_both() {
+        for (one, other, expected) in [
+            ("a/+/c", "a/b/+", true),
+            ("a/#", "a", true),
+            ("a/+", "a", false),
+            ("#", "$SYS/x", false),
+            ("$SYS/#", "$SYS/x", true),
+            ("a/b", "a/c", false),
+            ("+/b", "a/+", true),
+            ("a/b/c", "a/b", false),
+        ] {
+            assert_eq!((overlap(one, other), overlap(other, one)), (expected, expected), "{one} {other}");
+        }
+    }
 
     #[test]
     fn filters_match_as_the_specification_says() {

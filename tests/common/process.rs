@@ -155,8 +155,20 @@ impl Bridge {
     }
 
     fn spawn_at(address: &str, folder: &Path, rest: &str, environment: &[(&str, &str)]) -> Process {
+        Self::run(folder, &format!("listeners: [{{ bind: \"{address}\" }}]\n{rest}"), environment)
+    }
+
+    /// Starts one with all of its configuration, which has no listener, and waits until it has a metrics server.
+    pub fn without_listener(folder: &Path, configuration: &str, environment: &[(&str, &str)]) -> Self {
+        let process = Self::run(folder, configuration, environment);
+        assert!(process.line("metrics on http://").is_some(), "the bridge ended: {}", process.log());
+        Self { process, address: SocketAddr::from(([0, 0, 0, 0], 0)) }
+    }
+
+    /// Starts one with all of its configuration and does not wait.
+    pub fn run(folder: &Path, configuration: &str, environment: &[(&str, &str)]) -> Process {
         let file = folder.join("bridge.yaml");
-        std::fs::write(&file, format!("listeners: [{{ bind: \"{address}\" }}]\n{rest}")).unwrap();
+        std::fs::write(&file, configuration).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mqtt-bridge"));
         command.args(["run", "--config"]).arg(&file).envs(environment.iter().copied());
         Process::start(&mut command)

@@ -131,7 +131,7 @@ impl Ends {
         let config = Config::from_document(&Document::from_text(folder.join("bridge.yaml"), &text)).unwrap();
         let identities = Identities::read(&config).map_err(|(key, error)| format!("{key}: {error}")).unwrap();
         let acceptor = Acceptor::new(&config.listeners[0], identities.listeners[0].clone());
-        Self { identities, acceptor, listener, server: config.bridges[0].server.clone() }
+        Self { identities, acceptor, listener, server: config.bridges[0].server.first().clone() }
     }
 
     /// Both ends of a new connection.

@@ -95,6 +95,15 @@ fn survives(config: &Config) -> Vec<String> {
             format_duration(cache.commit_after)
         ));
     }
+    if let Some(source) = config::source_leg(config) {
+        lines.push(format!(
+            "source {}: what it sends as {} is acknowledged once it is committed; while the bridge is away the source keeps it \
+             for {}, if it is persistent over its own restarts",
+            source.server,
+            source.client_id,
+            format_duration(source.session_expiry)
+        ));
+    }
     for bridge in &config.bridges {
         lines.push(format!(
             "bridge {}: an outage until {} messages or {} wait{}; then publishes are {}",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::defaults::*;
-use super::{RemoteTls, Secret, Server, WhenFull};
+use super::{RemoteTls, Secret, Servers, WhenFull};
 use crate::bridge::message::QoS;
 use crate::bridge::units::{self, Rate};
 
@@ -15,8 +15,12 @@ use crate::bridge::units::{self, Rate};
 pub struct Bridge {
     /// Names it in the cache, in metrics and in logs; a bridge that is renamed leaves its queue behind.
     pub name: String,
-    /// `mqtt://host:port`; `mqtts://` for TLS, `ws://host:port/path` and `wss://` for WebSocket.
-    pub server: Server,
+    /// `mqtt://host:port`, or a list that is tried in order; `mqtts://` for TLS, `ws://host:port/path` and `wss://` for
+    /// WebSocket.
+    pub server: Servers,
+    /// While another server than the first is in use, how often the first is tried; 0: never.
+    #[serde(default = "sixty_seconds", deserialize_with = "units::duration", serialize_with = "units::write_duration")]
+    pub failback: Duration,
     /// How an `mqtts://` or `wss://` server is verified, and what it is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<RemoteTls>,
@@ -66,6 +70,10 @@ pub struct Bridge {
     /// How fast a backlog may reach the remote; absent: as fast as the window allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<Drain>,
+    /// Bridges that a message may have passed (User Property `mqtt-bridge-hops`, MQTT 5); one that has passed as many is
+    /// dropped, 0: not counted. Absent: 8 where messages can go round through this bridge, otherwise 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_hops: Option<u8>,
     /// What goes to the remote; the first forward that matches a message applies.
     #[serde(default)]
     pub forwards: Vec<Forward>,
@@ -76,10 +84,11 @@ pub struct Bridge {
 
 impl Bridge {
     /// The defaults, for a remote and a Client Identifier.
-    pub fn new(name: impl Into<String>, server: Server, client_id: impl Into<String>) -> Self {
+    pub fn new(name: impl Into<String>, server: impl Into<Servers>, client_id: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            server,
+            server: server.into(),
+            failback: sixty_seconds(),
             tls: None,
             protocol: protocol(),
             client_id: client_id.into(),
@@ -95,6 +104,7 @@ impl Bridge {
             window: window(),
             cache_qos0: false,
             drain: None,
+            max_hops: None,
             forwards: Vec::new(),
             subscriptions: Vec::new(),
         }
@@ -184,4 +194,22 @@ pub struct Subscription {
     /// Maximum QoS asked for.
     #[serde(default = "at_least_once")]
     pub qos: QoS,
+    /// Whether what the bridge itself has published there does not come back (MQTT 5).
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub no_local: bool,
+}
+
+impl Subscription {
+    /// A filter whose topics stay as they are.
+    pub fn of(filter: impl Into<String>, qos: QoS) -> Self {
+        Self {
+            remote: filter.into(),
+            local: None,
+            strip_levels: 0,
+            prefix: String::new(),
+            suffix: String::new(),
+            qos,
+            no_local: true,
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::secret::HIDDEN;
 use super::tls::check as tls;
-use super::{Bridge, Cache, Config, Durability, Forward, Synchronous, WhenFull};
+use super::{Bridge, Cache, Config, Durability, Forward, Synchronous, WhenFull, source};
 use crate::bridge::message::QoS;
 use crate::bridge::topic;
 use crate::bridge::units::format_duration;
@@ -25,8 +25,9 @@ pub(super) struct Complaint {
 
 pub(super) fn check(config: &Config) -> Result<(), Complaint> {
     let wrong = |key: &str, what: String| Err(Complaint { key: key.to_owned(), what });
-    if config.listeners.is_empty() {
-        return wrong("listeners", "no listener: at least one, as in `- bind: 0.0.0.0:1883`".to_owned());
+    if config.listeners.is_empty() && config.source.is_none() {
+        let what = "no listener: at least one, as in `- bind: 0.0.0.0:1883`, or a `source`";
+        return wrong("listeners", what.to_owned());
     }
     let mut binds = HashSet::new();
     for (index, listener) in config.listeners.iter().enumerate() {
@@ -72,22 +73,24 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
         if !names.insert(&bridge.name) {
             return wrong(&format!("{key}.name"), format!("`{}` is there twice", bridge.name));
         }
-        if !identities.insert((&bridge.server, &bridge.client_id)) {
+        let known = bridge.server.iter().map(|server| identities.insert((server, &bridge.client_id)));
+        if known.filter(|new| !new).count() > 0 {
             let what = "another bridge has this client_id at this server: they would disconnect each other";
             return wrong(&format!("{key}.client_id"), what.to_owned());
         }
     }
-    Ok(())
+    source::check(config)
 }
 
-fn check_bridge(bridge: &Bridge, key: &str) -> Result<(), Complaint> {
+pub(super) fn check_bridge(bridge: &Bridge, key: &str) -> Result<(), Complaint> {
     let wrong = |leaf: &str, what: String| Err(Complaint { key: format!("{key}.{leaf}"), what });
     if bridge.name.is_empty() || bridge.name.len() > 255 {
         return wrong("name", "from 1 to 255 characters".to_owned());
     }
-    tls::remote_name(&bridge.server, &format!("{key}.server"))?;
+    bridge.server.iter().try_for_each(|server| tls::remote_name(server, &format!("{key}.server")))?;
     if let Some(secured) = &bridge.tls {
-        tls::remote_tls(secured, &bridge.server, &format!("{key}.tls"))?;
+        let server = bridge.server.iter().find(|server| server.scheme.is_tls()).unwrap_or(bridge.server.first());
+        tls::remote_tls(secured, server, &format!("{key}.tls"))?;
     }
     if !matches!(bridge.protocol, 4 | 5) {
         return wrong("protocol", format!("{} does not exist: 4 (MQTT 3.1.1) or 5", bridge.protocol));
@@ -209,6 +212,25 @@ pub fn roughly(duration: Duration) -> String {
     }
 }
 
+/// A server knows nothing of the session at another.
+fn several_servers(bridge: &Bridge, exactly_once: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let (name, servers) = (&bridge.name, bridge.server.len());
+    if servers > 1 && exactly_once {
+        warnings.push(format!(
+            "bridge {name}: {servers} servers: QoS 2 messages in flight when it changes from one to another are sent again, \
+             and arrive twice where the first had them"
+        ));
+    }
+    if servers > 1 && !bridge.subscriptions.is_empty() {
+        warnings.push(format!(
+            "bridge {name}: {servers} servers: what one of them keeps for the subscriptions while another is in use is \
+             given up when the bridge comes back to it"
+        ));
+    }
+    warnings
+}
+
 /// What is allowed but costs a guarantee, in words, for `check` and the log.
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = tls::warnings(config);
@@ -231,6 +253,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
             warnings.push("cache.max_age: an outage longer than this loses acknowledged messages".to_owned());
         }
     }
+    warnings.extend(source::warnings(config));
     for bridge in &config.bridges {
         let name = &bridge.name;
         if let (Some(drain), Some(cache)) = (bridge.drain, &config.cache) {
@@ -256,6 +279,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
                 format_duration(bridge.session_expiry)
             ));
         }
+        warnings.extend(several_servers(bridge, exactly_once));
         if topic::has_wildcard(name) {
             warnings.push(format!("bridge {name}: `+` or `#` in its name: it has no topic `$SYS/bridge/<name>/state`"));
         }

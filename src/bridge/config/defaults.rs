@@ -6,6 +6,12 @@ use crate::bridge::message::QoS;
 pub(super) fn is_zero(number: &u8) -> bool {
     *number == 0
 }
+pub(super) fn is_true(yes: &bool) -> bool {
+    *yes
+}
+pub(super) fn yes() -> bool {
+    true
+}
 pub(super) fn one_mebibyte() -> u64 {
     1 << 20
 }

@@ -5,6 +5,7 @@ mod check;
 mod defaults;
 pub mod endurance;
 mod file;
+mod hops;
 mod listener;
 mod load;
 pub mod nanomq;
@@ -12,6 +13,8 @@ mod operation;
 pub mod reload;
 mod secret;
 mod server;
+mod servers;
+mod source;
 pub mod tls;
 
 use std::net::SocketAddr;
@@ -28,6 +31,8 @@ pub use load::{LoadError, Loaded, load};
 pub use operation::{Log, LogFormat, LogLevel};
 pub use secret::Secret;
 pub use server::{Scheme, Server};
+pub use servers::Servers;
+pub use source::{SOURCE, Source, leg as source_leg};
 pub use tls::{ClientCertificates, ListenerTls, RemoteTls, WebSocket};
 
 use super::units;
@@ -37,8 +42,12 @@ use super::yaml::{Document, YamlError};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where local clients connect.
+    /// Where local clients connect; either these or a source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<Listener>,
+    /// An existing broker as the local side.
+    #[serde(default, deserialize_with = "source::short_or_long", skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// The offline cache; without it and without bridges, sessions live in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
@@ -76,6 +85,7 @@ impl Config {
     pub fn from_document(document: &Document) -> Result<Self, YamlError> {
         let mut config: Self = document.parse()?;
         check::check(&config).map_err(|complaint| document.wrong(&complaint.key, complaint.what))?;
+        hops::resolve(&mut config);
         secret::read_password_files(&mut config, document)?;
         tls::check::read_files(&mut config, Some(document.file()))
             .map_err(|complaint| document.wrong(&complaint.key, complaint.what))?;

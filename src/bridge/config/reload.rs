@@ -6,12 +6,13 @@ use serde_json::Value;
 use super::Config;
 
 /// What is applied without a restart, as paths in bridge.yaml; `*` is any element of a list.
-const APPLIED: [&str; 18] = [
+const APPLIED: [&str; 19] = [
     "bridges.*.ack_timeout",
     "bridges.*.cache_qos0",
     "bridges.*.connect_timeout",
     "bridges.*.drain",
     "bridges.*.forwards",
+    "bridges.*.max_hops",
     "bridges.*.password",
     "bridges.*.password_file",
     "bridges.*.reconnect",
@@ -49,6 +50,10 @@ pub fn changes(running: &Config, new: &Config) -> Vec<Change> {
             found.insert(Change::Applied(format!("bridges.{}.password", bridge.name)));
         }
     }
+    let of_the_source = |config: &Config| config.source.as_ref().and_then(|source| source.password.clone());
+    if of_the_source(running) != of_the_source(new) {
+        found.insert(Change::NeedsRestart("source.password".to_owned()));
+    }
     if found.is_empty() && sorted(running) != sorted(new) {
         found.insert(Change::NeedsRestart("a secret".to_owned()));
     }
@@ -73,6 +78,7 @@ pub fn merged(running: &Config, new: &Config) -> Config {
         bridge.connect_timeout = new.connect_timeout;
         bridge.drain = new.drain;
         bridge.forwards = new.forwards.clone();
+        bridge.max_hops = new.max_hops;
         bridge.password = new.password.clone();
         bridge.password_file = new.password_file.clone();
         bridge.reconnect = new.reconnect;
@@ -182,7 +188,7 @@ bridges:
             ("client_id: c, forwards", "client_id: c, connect_timeout: 9s, forwards", "bridges.two.connect_timeout"),
             ("client_id: c, forwards", "client_id: c, drain: { max_rate: 9/s }, forwards", "bridges.two.drain"),
             ("client_id: c, forwards", "client_id: c, reconnect: { max: 9s }, forwards", "bridges.two.reconnect"),
-            ("{ local: b }]", "{ local: b }], subscriptions: [{ remote: r }]", "bridges.two.subscriptions"),
+            ("client_id: c, forwards", "client_id: c, max_hops: 3, forwards", "bridges.two.max_hops"),
             ("path: a.db", "path: a.db, max_age: 1h", "cache.max_age"),
             ("path: a.db", "path: a.db, max_bytes: 1MiB", "cache.max_bytes"),
             ("path: a.db", "path: a.db, max_messages: 7", "cache.max_messages"),
@@ -194,6 +200,11 @@ bridges:
         ] {
             assert_eq!(changed(from, to), applied(key));
         }
+        // Topics can go round from now on.
+        assert_eq!(
+            changed("{ local: b }]", "{ local: b }], subscriptions: [{ remote: r }]"),
+            ["max_hops", "subscriptions"].map(|key| Change::Applied(format!("bridges.two.{key}")))
+        );
         let restart = |key: &str| vec![Change::NeedsRestart(key.to_owned())];
         for (from, to, key) in [
             ("mqtt://b", "mqtt://c", "bridges.two.server"),
@@ -206,6 +217,26 @@ bridges:
         assert_eq!(changed(":1883", ":1884").len(), 2, "one listener removed, one added");
         assert_eq!(changed("name: two", "name: three").len(), 2);
         assert_eq!(changed("listeners", "listeners"), []);
+    }
+
+    #[test]
+    fn a_source_and_the_servers_of_a_bridge_need_a_restart() {
+        let text = |source: &str, server: &str| {
+            config(&format!(
+                "source: {{ server: mqtt://l, username: u, {source} }}\nbridges: [{{ name: b, server: {server}, client_id: c }}]"
+            ))
+        };
+        let running = text("password: p", "[mqtt://a, mqtt://b]");
+        for (source, server, key) in [
+            ("password: q", "[mqtt://a, mqtt://b]", "source.password"),
+            ("password: p, window: 5", "[mqtt://a, mqtt://b]", "source.window"),
+            ("password: p", "[mqtt://b, mqtt://a]", "bridges.b.server"),
+            ("password: p", "mqtt://a", "bridges.b.server"),
+        ] {
+            let new = text(source, server);
+            assert_eq!(changes(&running, &new), [Change::NeedsRestart(key.to_owned())]);
+            assert_eq!(merged(&running, &new), running);
+        }
     }
 
     #[test]

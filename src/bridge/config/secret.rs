@@ -41,14 +41,18 @@ pub(super) const HIDDEN: &str = "***";
 
 /// Reads each `password_file` into `password`; a relative path is relative to the configuration file.
 pub(super) fn read_password_files(config: &mut Config, document: &Document) -> Result<(), YamlError> {
-    for (index, bridge) in config.bridges.iter_mut().enumerate() {
-        let Some(file) = &bridge.password_file else { continue };
+    let source =
+        config.source.iter_mut().map(|source| ("source".to_owned(), &source.password_file, &mut source.password));
+    let bridges = config.bridges.iter_mut().enumerate();
+    let bridges = bridges.map(|(index, it)| (format!("bridges[{index}]"), &it.password_file, &mut it.password));
+    for (key, file, to) in source.chain(bridges) {
+        let Some(file) = file else { continue };
         let path = document.file().parent().map_or_else(|| file.clone(), |directory| directory.join(file));
         let password = std::fs::read_to_string(&path).map_err(|error| {
-            let key = format!("bridges[{index}].password_file");
+            let key = format!("{key}.password_file");
             document.wrong(&key, format!("{} cannot be read: {error}", path.display()))
         })?;
-        bridge.password = Some(Secret(password.trim_end_matches(['\r', '\n']).to_owned()));
+        *to = Some(Secret(password.trim_end_matches(['\r', '\n']).to_owned()));
     }
     Ok(())
 }

@@ -193,6 +193,11 @@ impl Intake {
         self.pending.iter().any(|pending| pending.ticket == ticket && pending.void)
     }
 
+    /// Whether a submission's acknowledgement is still waited for, by the connection that it came on.
+    pub fn is_awaited(&self, ticket: Ticket) -> bool {
+        self.pending.iter().any(|pending| pending.ticket == ticket && pending.reply && !pending.void)
+    }
+
     /// An identifier has been forgotten. Where its session has ended since, another may have the same identifier open.
     pub fn handle_forgotten(&mut self, packet_id: u16) {
         if self.exchanges.get(&packet_id) == Some(&Exchange::Releasing) {

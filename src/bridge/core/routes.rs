@@ -12,12 +12,18 @@ use crate::bridge::topic;
 #[derive(Debug, Clone, Default)]
 pub struct Routes {
     bridges: Vec<(BridgeId, Vec<Forward>)>,
+    source: Option<BridgeId>,
 }
 
 impl Routes {
     /// Adds a bridge's forwards.
     pub fn add(&mut self, bridge: BridgeId, config: &Bridge) {
         self.bridges.push((bridge, config.forwards.clone()));
+    }
+
+    /// What comes from any remote goes to this one as it is, since it is the local side.
+    pub fn set_source(&mut self, source: BridgeId) {
+        self.source = Some(source);
     }
 
     /// Where a message goes: at most one delivery a bridge, by its first forward that matches; none to the bridge that
@@ -27,6 +33,10 @@ impl Routes {
         if message.topic.starts_with(topic::SYS) {
             // The bridge's own: nobody else may speak in its name, here or at the remote.
             return deliveries;
+        }
+        if let Some(source) = self.source.filter(|source| from.is_some_and(|from| from != *source)) {
+            let (topic, qos, retain) = (message.topic.clone(), message.qos, message.retain);
+            deliveries.push(NewDelivery { bridge: source, topic, qos, retain, when_full: None });
         }
         for (bridge, forwards) in &self.bridges {
             if Some(*bridge) == from {
@@ -110,7 +120,7 @@ mod tests {
     }
 
     fn routes(forwards: Vec<Forward>) -> Routes {
-        Routes { bridges: vec![(BridgeId(1), forwards.clone()), (BridgeId(2), forwards)] }
+        Routes { bridges: vec![(BridgeId(1), forwards.clone()), (BridgeId(2), forwards)], source: None }
     }
 
     #[test]
@@ -134,23 +144,30 @@ mod tests {
     fn levels_are_taken_off_and_a_suffix_is_put_behind() {
         let mut forward = forward("site/+/#", None, "edge/", None);
         (forward.strip_levels, forward.suffix) = (2, "/raw".to_owned());
-        let routes = Routes { bridges: vec![(BridgeId(1), vec![forward])] };
+        let routes = Routes { bridges: vec![(BridgeId(1), vec![forward])], source: None };
         for (topic, expected) in
             [("site/7/a/b", "edge/a/b/raw"), ("site/7", "edge/site/7/raw"), ("site/7/", "edge/site/7//raw")]
         {
             let deliveries = routes.deliveries(&Message::new(topic, "x", QoS::AtLeastOnce), None);
             assert_eq!(&*deliveries[0].topic, expected, "{topic}");
         }
-        let subscription = Subscription {
-            remote: "site/cmd/#".to_owned(),
-            local: None,
-            strip_levels: 1,
-            prefix: String::new(),
-            suffix: "/in".to_owned(),
-            qos: QoS::AtLeastOnce,
-        };
+        let subscription = Subscription::of("site/cmd/#", QoS::AtLeastOnce);
+        let subscription = Subscription { strip_levels: 1, suffix: "/in".to_owned(), ..subscription };
         let (name, _) = localized(&[subscription], &Message::new("site/cmd/a", "x", QoS::AtLeastOnce)).unwrap();
         assert_eq!(&*name, "cmd/a/in");
+    }
+
+    #[test]
+    fn what_comes_from_a_remote_goes_to_the_source_and_what_comes_from_the_source_does_not() {
+        let mut routes = routes(vec![forward("a", None, "", None)]);
+        routes.set_source(BridgeId(3));
+        let to = |topic: &str, from| {
+            let deliveries = routes.deliveries(&Message::new(topic, "x", QoS::AtLeastOnce), Some(BridgeId(from)));
+            deliveries.iter().map(|delivery| delivery.bridge.0).collect::<Vec<_>>()
+        };
+        assert_eq!(to("a", 1), [3, 2]);
+        assert_eq!(to("b", 1), [3]);
+        assert_eq!(to("a", 3), [1, 2]);
     }
 
     #[test]

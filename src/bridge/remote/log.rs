@@ -3,6 +3,7 @@ use tracing::{debug, info, warn};
 
 use super::RemoteLeg;
 use crate::bridge::core::forwarder::Notice;
+use crate::bridge::delivery::DropReason;
 
 impl RemoteLeg {
     pub(super) fn log(&self, notice: &Notice) {
@@ -10,32 +11,51 @@ impl RemoteLeg {
         self.note_error(notice);
         match notice {
             Notice::Connected { session_present, resumed } => {
+                let server = self.servers.at(self.forwarder.statistics.server as usize);
                 info!(
                     bridge = name,
                     event = "connected",
-                    "bridge {name}: connected to {}, Session Present {session_present}, {resumed} to resume",
-                    self.server
+                    "bridge {name}: connected to {server}, Session Present {session_present}, {resumed} to resume"
                 );
             }
             // A long outage is one story, not a line every second.
             Notice::Lost { attempt, .. } if !attempt.is_power_of_two() => debug!("bridge {name}: {notice:?}"),
-            Notice::Lost { why, pause, attempt } => {
+            Notice::Lost { server, why, pause, attempt } => {
                 warn!(
                     bridge = name,
                     event = "lost",
-                    "bridge {name}: no link to {} ({why}), attempt {attempt}, next in {pause:.1?}",
-                    self.server
+                    "bridge {name}: no link to {server} ({why}), attempt {attempt}, next in {pause:.1?}"
                 );
             }
+            Notice::Moved { to } => warn!(bridge = name, event = "moved", "bridge {name}: goes over to {to}"),
             Notice::Refused { reason, explanation } => {
                 warn!(bridge = name, event = "refused", "bridge {name}: the remote says {reason} {explanation}")
             }
             Notice::SessionLost { ambiguous } => warn!(
                 bridge = name,
                 event = "session_lost",
-                "bridge {name}: the remote has lost the session; {ambiguous} QoS 2 messages in flight are sent again \
-                 and may arrive twice"
+                "bridge {name}: the remote has lost the session, and with it what it had queued for us; {ambiguous} QoS 2 \
+                 messages in flight are sent again and may arrive twice"
             ),
+            Notice::HeldBack { reason } => warn!(
+                bridge = name,
+                event = "held_back",
+                "bridge {name}: the cache takes no more ({reason}): what comes is not acknowledged and waits there, until \
+                 there is room"
+            ),
+            Notice::Looped { topic, count } => {
+                let mut counters = self.counters.lock();
+                counters.bridges.entry(self.bridge).or_default().dropped_topics.count(DropReason::Looped, topic);
+                // A loop is one story.
+                if count.is_power_of_two() {
+                    warn!(
+                        bridge = name,
+                        event = "looped",
+                        "bridge {name}: {count} messages dropped that had passed too many bridges (max_hops), the last on \
+                         `{topic}`: topics go round"
+                    );
+                }
+            }
             Notice::ShorterSession { granted } => warn!(
                 bridge = name,
                 event = "shorter_session",

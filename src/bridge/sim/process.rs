@@ -130,7 +130,7 @@ impl Process {
             outlets.insert(bridge, Outlet { limits, ring: ring.clone() });
             let max_age = remote.limits.max_age;
             let seed = plan.seed ^ number as u64;
-            let settings = Settings { bridge, version: remote.version, config, max_age, seed };
+            let settings = Settings { bridge, version: remote.version, config, max_age, seed, is_source: false };
             legs.push(Leg {
                 bridge,
                 forwarder: Forwarder::new(settings, restored, clock.at(now)),
@@ -180,7 +180,8 @@ fn config(plan: &RemotePlan, number: usize, sin: Option<Sin>) -> config::Bridge 
     });
     config::Bridge {
         name: format!("remote-{number}"),
-        server: config::Server::tcp(format!("remote-{number}"), 1883),
+        server: config::Server::tcp(format!("remote-{number}"), 1883).into(),
+        failback: Duration::ZERO,
         tls: None,
         protocol: 4,
         client_id: "bridge".into(),
@@ -196,14 +197,8 @@ fn config(plan: &RemotePlan, number: usize, sin: Option<Sin>) -> config::Bridge 
         window: plan.window,
         cache_qos0: plan.limits.cache_qos0,
         drain: plan.drain.filter(|_| sin != Some(Sin::IgnoresTheRate)).map(|max_rate| config::Drain { max_rate }),
+        max_hops: None,
         forwards: forwards.collect(),
-        subscriptions: vec![config::Subscription {
-            remote: "from/remote".into(),
-            local: None,
-            strip_levels: 0,
-            prefix: String::new(),
-            suffix: String::new(),
-            qos: QoS::ExactlyOnce,
-        }],
+        subscriptions: vec![config::Subscription::of("from/remote", QoS::ExactlyOnce)],
     }
 }

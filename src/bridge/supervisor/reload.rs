@@ -68,19 +68,24 @@ impl Running {
         self.state_interval.send_replace(self.config.state_interval);
         let max_age = self.config.cache.as_ref().and_then(|cache| cache.max_age);
         let mut routes = Routes::default();
-        for (leg, bridge) in self.legs() {
+        let source = config::source_leg(&self.config);
+        for (leg, bridge) in self.legs(source.as_ref()) {
             // Limits first: what new forwards bring is judged by them.
             if let Some(requests) = self.requests.upgrade() {
                 let request = Request::Limits { bridge: leg.bridge, limits: limits(&self.config, bridge) };
                 // Without a writer the process is ending.
                 let _ = requests.send(request).await;
             }
-            routes.add(leg.bridge, bridge);
+            if source.as_ref().is_some_and(|source| std::ptr::eq(source, bridge)) {
+                routes.set_source(leg.bridge);
+            } else {
+                routes.add(leg.bridge, bridge);
+            }
             let limits = self.config.cache.as_ref().map(|cache| (cache.max_messages, cache.max_bytes));
             self.counters.lock().bridges.entry(leg.bridge).or_default().limits = limits;
         }
         self.routes.store(routes);
-        for (leg, bridge) in self.legs() {
+        for (leg, bridge) in self.legs(source.as_ref()) {
             // A leg that has ended is ending with the process.
             let _ = leg.configured.send(Configured { config: Box::new(bridge.clone()), max_age });
         }
@@ -89,8 +94,8 @@ impl Running {
         }
     }
 
-    fn legs(&self) -> impl Iterator<Item = (&Leg, &config::Bridge)> {
-        let of = |leg: &Leg| self.config.bridges.iter().find(|bridge| bridge.name == leg.name);
+    fn legs<'a>(&'a self, source: Option<&'a config::Bridge>) -> impl Iterator<Item = (&'a Leg, &'a config::Bridge)> {
+        let of = move |leg: &Leg| source.into_iter().chain(&self.config.bridges).find(|bridge| bridge.name == leg.name);
         self.legs.iter().filter_map(move |leg| Some((leg, of(leg)?)))
     }
 }

@@ -14,6 +14,9 @@ use super::tls::ClientIdentity;
 use super::{Carrier, Stream, explain};
 use crate::bridge::config::Server;
 
+/// How long a server that was not spoken to is to be silent.
+const SILENCE: Duration = Duration::from_millis(500);
+
 /// How remotes of a bridge are connected to.
 #[derive(Clone)]
 pub struct Connector {
@@ -47,6 +50,19 @@ impl Connector {
             false => Carrier::Tls(Box::new(stream)),
         };
         Ok(Stream::over(carrier, None))
+    }
+
+    /// Whether a server would take a connection: it opens one, and is not heard of, since it waits for CONNECT or for a
+    /// handshake. Something in front of a server that is away closes it at once.
+    ///
+    /// # Errors
+    /// Why it would not, in words.
+    pub async fn probe(&self, server: &Server) -> Result<(), String> {
+        let stream = self.tcp(server).await?;
+        match tokio::time::timeout(SILENCE, stream.readable()).await {
+            Err(_) => Ok(()),
+            Ok(_) => Err(format!("{server}: it closes the connection at once")),
+        }
     }
 
     async fn tcp(&self, server: &Server) -> Result<TcpStream, String> {

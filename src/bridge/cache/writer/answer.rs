@@ -30,6 +30,12 @@ impl Answer {
         self.refused.get_or_insert_default();
     }
 
+    /// What comes now is taken again.
+    pub fn resume(&mut self) {
+        // What is on its way keeps the old one.
+        self.refused = Some(Arc::default());
+    }
+
     /// Whether a write is refused because one before it was.
     pub(super) fn refuses(&self, write: &Write) -> bool {
         let refused = self.refused.as_ref().is_some_and(|refused| refused.load(Ordering::Relaxed));

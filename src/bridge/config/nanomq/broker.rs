@@ -29,7 +29,7 @@ pub(super) fn config(mut root: Block<'_>, sheet: &mut Sheet) -> Result<Config, W
     let read = ["mqtt", "listeners", "auth", "bridges"];
     note_rest(&root, reasons::FILE, &read, sheet)?;
     let (log, state_interval) = (Log::default(), defaults::ten_seconds());
-    Ok(Config { listeners, cache, bridges, metrics: None, log, state_interval })
+    Ok(Config { listeners, source: None, cache, bridges, metrics: None, log, state_interval })
 }
 
 fn mqtt(root: &mut Block<'_>, sheet: &mut Sheet) -> Result<Option<Found<u64>>, Wrong> {

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 pub use note::{Kind, Note};
 
 use super::Config;
-use super::check;
+use super::{check, hops};
 use block::{Block, Wrong};
 use check::Complaint;
 use note::{Origins, Sheet};
@@ -112,7 +112,8 @@ pub fn translate(file: &Path, text: &str) -> Result<Translation, NanomqError> {
         Err(complaint) => Err(sheet.located(complaint)),
     });
     match config {
-        Ok(config) => {
+        Ok(mut config) => {
+            hops::resolve(&mut config);
             let (notes, origins) = sheet.finish();
             Ok(Translation { config, notes, origins })
         }

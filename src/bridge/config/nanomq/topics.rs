@@ -54,6 +54,7 @@ pub(super) fn subscriptions(block: &mut Block<'_>, key: &str, sheet: &mut Sheet)
         suffix: rule.suffix,
         // NanoMQ's default.
         qos: rule.qos.unwrap_or(QoS::AtMostOnce),
+        no_local: true,
     };
     Ok(rules.into_iter().map(subscription).collect())
 }

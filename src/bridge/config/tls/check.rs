@@ -102,7 +102,7 @@ pub(in crate::bridge::config) fn read_files(
 }
 
 fn uses_tls(bridge: &Bridge) -> bool {
-    bridge.server.scheme.is_tls()
+    bridge.server.iter().any(|server| server.scheme.is_tls())
 }
 
 fn remote_files(tls: Option<&RemoteTls>, key: &str) -> Result<(), Complaint> {

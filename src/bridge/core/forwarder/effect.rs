@@ -4,6 +4,7 @@ use std::time::Duration;
 
 #[cfg(doc)]
 use super::Forwarder;
+use crate::bridge::config::Server;
 use crate::bridge::core::intake::Ticket;
 use crate::bridge::delivery::{DropReason, Seq, Write};
 use crate::bridge::message::{Message, QoS};
@@ -12,9 +13,14 @@ use crate::bridge::wire::ReasonCode;
 /// What the shell is to do.
 #[derive(Debug, PartialEq)]
 pub enum Effect {
-    /// Resolve the name and open a TCP connection, each within the connect timeout; answer with
-    /// [`Forwarder::handle_connected`] or [`Forwarder::handle_closed`].
-    Connect,
+    /// Resolve the name of this server, by its place in the list, and open a TCP connection, each within the connect
+    /// timeout; answer with [`Forwarder::handle_connected`] or [`Forwarder::handle_closed`].
+    Connect(usize),
+    /// Open a connection to this server as [`Effect::Connect`] would, say nothing on it, close it, and answer with
+    /// [`Forwarder::handle_probed`].
+    Probe(usize),
+    /// What comes after a refusal is taken again (see `Answer::end_with_a_refusal`); the source's leg alone.
+    Resume,
     /// Close the connection, after an attempt to write these bytes.
     Close(Vec<u8>),
     /// Commit in this order; answer with [`Forwarder::handle_committed`], in the order of these effects. A message of
@@ -31,9 +37,12 @@ pub enum Effect {
 #[allow(missing_docs)]
 pub enum Notice {
     Connected { session_present: bool, resumed: usize },
-    Lost { why: String, pause: Duration, attempt: u32 },
+    Lost { server: Server, why: String, pause: Duration, attempt: u32 },
+    Moved { to: Server },
     Refused { reason: ReasonCode, explanation: String },
     SessionLost { ambiguous: usize },
+    HeldBack { reason: ReasonCode },
+    Looped { topic: Arc<str>, count: u64 },
     ShorterSession { granted: u32 },
     LowerQoS { maximum: QoS },
     SubscriptionRefused { filter: String, reason: ReasonCode },
@@ -57,6 +66,16 @@ pub struct Statistics {
     pub repeated: u64,
     /// Acknowledgements for nothing that was in flight.
     pub unexpected_acks: u64,
+    /// Sessions that the remote did not have any more although it was to keep them: what it had queued is lost.
+    pub sessions_lost: u64,
+    /// Changes from one server to another.
+    pub moves: u64,
+    /// Which server is in use, from 0.
+    pub server: u64,
+    /// Messages dropped because they had passed too many bridges.
+    pub looped: u64,
+    /// Messages of the source that the cache did not take when they were offered; each is offered again.
+    pub held_back: u64,
     /// Messages from the remote that no subscription asked for.
     pub unrequested: u64,
 }

@@ -2,7 +2,7 @@
 use super::*;
 use crate::bridge::core::intake::{Accepted, Release};
 use crate::bridge::core::routes;
-use crate::bridge::delivery::{NewDelivery, Store};
+use crate::bridge::delivery::NewDelivery;
 use crate::bridge::wire::{Ack, Publish};
 
 impl Forwarder {
@@ -38,6 +38,10 @@ impl Forwarder {
             return self.send_replies(now);
         }
         let store = Store { seq: Seq::default(), message, received_at: now, deliveries, received_id };
+        if self.settings.is_source {
+            self.offer(ticket, Box::new(store), now);
+            return self.send_replies(now);
+        }
         self.write(Write::Store(Box::new(store)), After::Stored(ticket), now);
     }
 

@@ -10,7 +10,7 @@ impl Forwarder {
         }
         let config = &self.settings.config;
         // Without state of our own, the remote's would take our Packet Identifiers for repetitions.
-        let clean_start = config.clean_start || !self.has_state;
+        let clean_start = config.clean_start || !self.has_state();
         // Connect twice, first to wipe, with a session that ends with its connection (in 3.1.1 Clean Session is that
         // anyway): a CONNECT that a network holds back must not put an empty session in the place of one that is in use
         // when it arrives.
@@ -41,13 +41,22 @@ impl Forwarder {
         }
         let pause = self.backoff.pause();
         self.attempts += 1;
-        self.log(Notice::Lost { why: why.to_owned(), pause, attempt: self.attempts });
+        let server = self.settings.config.server.at(self.servers.current()).clone();
+        self.log(Notice::Lost { server, why: why.to_owned(), pause, attempt: self.attempts });
+        self.end_connection(now + pause);
+        if self.servers.handle_closed(now) {
+            self.moved();
+        }
+    }
+
+    fn end_connection(&mut self, until: Time) {
         if let State::Connected(link) = &self.state {
             let asked = link.subscribing.keys().chain(link.unsubscribing.keys());
             asked.for_each(|packet_id| self.ids.free(*packet_id));
         }
-        self.state = State::Waiting(now + pause);
+        self.state = State::Waiting(until);
         self.intake.handle_closed();
+        self.stop_holding();
         self.out.clear();
         self.clock.clear();
         self.unreceived.clear();
@@ -165,19 +174,28 @@ impl Forwarder {
             return self.violated(&WireError::new(ReasonCode::PROTOCOL_ERROR, what), now);
         }
         if !connack.session_present {
-            self.session_lost(now);
+            let ambiguous = self.session_lost(now);
+            // The connection that wipes, and the one after it, find none, as they should.
+            let was_kept = self.has_state() && !self.wiped && !self.settings.config.clean_start;
+            self.statistics.sessions_lost += u64::from(was_kept);
+            if ambiguous > 0 || was_kept {
+                self.log(Notice::SessionLost { ambiguous });
+            }
         }
-        if !self.has_state && !self.settings.config.clean_start {
-            let identity = self.settings.identity();
-            self.write(Write::Established { bridge: self.settings.bridge, identity }, After::Established, now);
-            self.has_state = true;
+        if !self.has_state() && !self.settings.config.clean_start {
+            let server = self.servers.current();
+            let identity = self.settings.identity(server);
+            self.write(Write::Established { bridge: self.settings.bridge, identity }, After::Established(server), now);
+            (self.state_of, self.established) = (Some(server), false);
         }
         if wipe {
+            self.wiped = true;
             self.send(&Packet::Disconnect(Disconnect::new(ReasonCode::SUCCESS)), now);
             self.close_after_writing();
             self.state = State::Waiting(now);
             return;
         }
+        self.wiped = false;
         self.connected(connack, now);
     }
 
@@ -200,6 +218,7 @@ impl Forwarder {
             unsubscribing: HashMap::new(),
         });
         self.statistics.connections += 1;
+        self.servers.handle_connected(now);
         if let Some(governor) = &mut self.governor {
             governor.handle_connected(now);
         }
@@ -231,7 +250,39 @@ impl Forwarder {
         }
     }
 
-    pub(super) fn established(&mut self, now: Time) {
+    fn has_state(&self) -> bool {
+        self.state_of == Some(self.servers.current())
+    }
+
+    fn moved(&mut self) {
+        self.statistics.moves += 1;
+        self.statistics.server = self.servers.current() as u64;
+        self.log(Notice::Moved { to: self.settings.config.server.at(self.servers.current()).clone() });
+    }
+
+    /// The first server has answered a probe, or not.
+    pub fn handle_probed(&mut self, answers: bool, now: Time) {
+        self.servers.handle_probed(answers, self.settings.config.ack_timeout, now);
+    }
+
+    /// To the first server, once nothing is in flight at this one.
+    pub(super) fn leave_once_drained(&mut self, now: Time) {
+        let in_flight = self.window.len() + self.head.len() + self.outbox.len() + self.unwritten.len();
+        if !self.servers.is_leaving() || in_flight + self.retiring.len() > 0 || !self.out.is_empty() {
+            return;
+        }
+        self.send(&Packet::Disconnect(Disconnect::new(ReasonCode::SUCCESS)), now);
+        self.close_after_writing();
+        self.end_connection(now);
+        if self.servers.leave() {
+            self.moved();
+        }
+    }
+
+    pub(super) fn established(&mut self, server: usize, now: Time) {
+        if self.state_of != Some(server) {
+            return;
+        }
         self.established = true;
         if self.is_connected() {
             self.subscribe(now);
@@ -239,7 +290,7 @@ impl Forwarder {
     }
 
     /// The remote has no session of ours: all that was in flight waits again, without an identifier.
-    fn session_lost(&mut self, now: Time) {
+    fn session_lost(&mut self, now: Time) -> usize {
         self.intake.handle_session_lost();
         self.unwanted.clear();
         self.write(Write::ForgetAll { origin: Origin::Remote(self.settings.bridge) }, After::Nothing, now);
@@ -253,21 +304,22 @@ impl Forwarder {
             self.head.insert(entry.delivery.seq, entry);
         }
         self.statistics.ambiguous += ambiguous as u64;
-        if ambiguous > 0 {
-            self.log(Notice::SessionLost { ambiguous });
-        }
+        ambiguous
     }
 
     pub(super) fn handle_timers(&mut self, now: Time) {
         match &self.state {
             State::Waiting(until) if *until <= now => {
                 self.state = State::Connecting;
-                self.effects.push_back(Effect::Connect);
+                self.effects.push_back(Effect::Connect(self.servers.current()));
             }
             State::Handshake { until, .. } if *until <= now => self.close("no CONNACK within connect_timeout", now),
             State::Connected(link) => {
                 if let Some(why) = self.given_up(link, now) {
                     return self.close(&why, now);
+                }
+                if self.servers.handle_timers(now) {
+                    self.effects.push_back(Effect::Probe(0));
                 }
                 let pings = self.ping_at(link).is_some_and(|at| at <= now);
                 if let State::Connected(link) = &mut self.state {

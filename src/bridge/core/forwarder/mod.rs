@@ -17,6 +17,7 @@
 //! [`deadline`](Forwarder::deadline).
 mod acks;
 mod effect;
+mod holding;
 mod inbound;
 mod link;
 mod reconfigure;
@@ -25,6 +26,7 @@ mod send;
 mod tests;
 
 pub use effect::{Effect, Notice, Statistics};
+use holding::Holding;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -32,11 +34,15 @@ use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::governor::Governor;
+use super::hops;
 use super::intake::{Intake, Ticket};
 use super::packet_ids::PacketIds;
 use super::ring::{Near, Ring};
+use super::servers::Servers;
 use crate::bridge::config;
-use crate::bridge::delivery::{BridgeId, Delivery, Held, HeldPhase, Kept, Origin, Outcome, Progress, Seq, Time, Write};
+use crate::bridge::delivery::{
+    BridgeId, Delivery, Held, HeldPhase, Kept, Origin, Outcome, Progress, Seq, Store, Time, Write,
+};
 use crate::bridge::message::{Message, QoS};
 use crate::bridge::wire::{Connack, Packet, ReasonCode, Version, encode};
 
@@ -69,12 +75,27 @@ pub struct Settings {
     pub max_age: Option<Duration>,
     /// What the jitter of the back-off follows from.
     pub seed: u64,
+    /// Whether it leads to the source: what the cache does not take is not answered but offered again.
+    pub is_source: bool,
 }
 
 impl Settings {
-    /// Names the session that the remote keeps: state under one identity says nothing about another.
-    pub fn identity(&self) -> String {
-        format!("{} {}", self.config.server, self.config.client_id)
+    /// Names the session that a server keeps: state under one identity says nothing about another.
+    pub fn identity(&self, server: usize) -> String {
+        format!("{} {}", self.config.server.at(server), self.config.client_id)
+    }
+
+    /// Bridges that a message may have passed; `None`: they are not counted, or cannot be.
+    fn max_hops(&self) -> Option<u8> {
+        self.config.max_hops.filter(|most| *most > 0 && self.version == Version::V5)
+    }
+
+    /// A delivery as it is sent.
+    fn outbound(&self, mut delivery: Delivery) -> Delivery {
+        if self.max_hops().is_some() {
+            delivery.message = hops::counted(&delivery.message);
+        }
+        delivery
     }
 }
 
@@ -172,9 +193,10 @@ enum After {
     Recorded { seq: Seq, packet_id: u16 },
     Released { seq: Seq, packet_id: u16 },
     Free(u16),
-    Established,
+    Established(usize),
     Forgotten(u16),
     Stored(Ticket),
+    Offered(Ticket, Box<Store>),
     Nothing,
 }
 
@@ -188,8 +210,11 @@ pub struct Forwarder {
     governor: Option<Governor>,
     /// The governor holds back what could be sent, until then.
     governed: Option<Time>,
-    /// The remote has a session of ours.
-    has_state: bool,
+    servers: Servers,
+    /// Which server has a session of ours.
+    state_of: Option<usize>,
+    /// Its session has just been wiped: the next connect finds none.
+    wiped: bool,
     /// That is committed. Before, nothing is subscribed: a start that knew of no session would wipe what it has queued.
     established: bool,
     ids: PacketIds,
@@ -220,6 +245,9 @@ pub struct Forwarder {
     /// When the writes must be committed at the latest; now where they are urgent.
     commit_at: Option<Time>,
     intake: Intake,
+    holding: Holding,
+    /// The cache has refused a message of the source, and taken none since.
+    held_back: bool,
     /// Messages from the remote on their way to local sessions.
     arriving: HashMap<Ticket, (Arc<Message>, u16)>,
     out: Vec<u8>,
@@ -258,7 +286,10 @@ impl Forwarder {
     /// A bridge as it was left; connects at once.
     pub fn new(settings: Settings, restored: Restored, now: Time) -> Self {
         let config = &settings.config;
-        let has_state = restored.established.as_ref() == Some(&settings.identity());
+        let count = config.server.len();
+        let state_of = (0..count).find(|server| restored.established.as_ref() == Some(&settings.identity(*server)));
+        let failback = Some(config.failback).filter(|failback| !failback.is_zero());
+        let servers = Servers::new(count, state_of.unwrap_or(0), failback);
         let mut ids = PacketIds::default();
         let mut window = HashMap::new();
         let mut head = BTreeMap::new();
@@ -270,7 +301,8 @@ impl Forwarder {
                 HeldPhase::Released(order) => (Phase::Released(order), held.packet_id),
             };
             ids.reserve(packet_id);
-            let entry = InFlight { delivery: held.delivery, qos, packet_id, phase, sent: true, dup: true, asked: now };
+            let delivery = settings.outbound(held.delivery);
+            let entry = InFlight { delivery, qos, packet_id, phase, sent: true, dup: true, asked: now };
             if let Phase::Released(order) = phase {
                 release_order = release_order.max(order);
                 window.insert(packet_id, entry);
@@ -283,8 +315,10 @@ impl Forwarder {
             backoff: Backoff::new(config.reconnect.min, config.reconnect.max, settings.seed),
             governor: config.drain.map(|drain| Governor::new(drain.max_rate.interval())),
             governed: None,
-            has_state,
-            established: has_state,
+            servers,
+            state_of,
+            wiped: false,
+            established: state_of.is_some(),
             ids,
             window,
             head,
@@ -301,6 +335,8 @@ impl Forwarder {
             committing: VecDeque::new(),
             commit_at: None,
             intake: Intake::new(config.window, restored.received_ids),
+            holding: Holding::default(),
+            held_back: false,
             arriving: HashMap::new(),
             out: Vec::new(),
             written: 0,
@@ -311,7 +347,7 @@ impl Forwarder {
             suspect: None,
             unwanted: BTreeSet::new(),
             taken: 0,
-            statistics: Statistics::default(),
+            statistics: Statistics { server: state_of.unwrap_or(0) as u64, ..Statistics::default() },
             settings,
         }
     }
@@ -392,14 +428,17 @@ impl Forwarder {
         };
         let again = self.again.front().map(|(due, _)| *due).filter(|_| self.is_connected());
         let governed = self.governed.filter(|_| self.is_connected());
-        [state, again, governed, self.gathers_until(), self.commit_at].into_iter().flatten().min()
+        let others = [self.servers.deadline(), self.holding.deadline(), self.gathers_until(), self.commit_at];
+        [state, again, governed].into_iter().chain(others).flatten().min()
     }
 
     /// Does what has become due or possible: timers, sending from the head and the ring, commits.
     pub fn pump(&mut self, ring: &mut Ring, now: Time) {
         self.handle_timers(now);
+        self.offer_again(now);
         if self.is_connected() {
             self.send_what_waits(ring, now);
+            self.leave_once_drained(now);
         }
         ring.set_link_up(self.is_connected());
         if self.commit_at.is_some_and(|at| at <= now) || self.writes.len() >= REMOVALS_AT_ONCE {
@@ -415,9 +454,10 @@ impl Forwarder {
                 After::Recorded { seq, packet_id } => self.recorded(seq, packet_id),
                 After::Released { seq, packet_id } => self.released(seq, packet_id, now),
                 After::Free(packet_id) => self.ids.free(packet_id),
-                After::Established => self.established(now),
+                After::Established(server) => self.established(server, now),
                 After::Forgotten(packet_id) => self.intake.handle_forgotten(packet_id),
                 After::Stored(ticket) => self.intake.handle_stored(ticket, *outcome),
+                After::Offered(ticket, store) => self.answered(ticket, store, *outcome, now),
                 After::Nothing => {}
             }
         }

@@ -13,6 +13,7 @@ impl Forwarder {
         config.connect_timeout = new.connect_timeout;
         config.ack_timeout = new.ack_timeout;
         config.forwards = new.forwards.clone();
+        config.max_hops = new.max_hops;
         if config.reconnect != new.reconnect {
             config.reconnect = new.reconnect;
             self.backoff.limit(new.reconnect.min, new.reconnect.max);
@@ -26,9 +27,8 @@ impl Forwarder {
         let wanted = |filter: &String| new.subscriptions.iter().any(|subscription| subscription.remote == *filter);
         self.unwanted.extend(former.iter().map(|subscription| subscription.remote.clone()));
         self.unwanted.retain(|filter| !wanted(filter));
-        let had = |new: &config::Subscription| {
-            former.iter().any(|former| (&former.remote, former.qos) == (&new.remote, new.qos))
-        };
+        let asked = |of: &config::Subscription| (of.remote.clone(), of.qos, of.no_local);
+        let had = |new: &config::Subscription| former.iter().any(|former| asked(former) == asked(new));
         let added: Vec<_> = new.subscriptions.iter().filter(|subscription| !had(subscription)).cloned().collect();
         if self.is_connected() && self.established {
             self.unsubscribe(now);
@@ -52,7 +52,7 @@ impl Forwarder {
                 filter: subscription.remote.clone(),
                 qos: subscription.qos,
                 // What we forward must not come back, and retained messages not at every reconnect.
-                no_local: true,
+                no_local: subscription.no_local,
                 retain_as_published: true,
                 retain_handling: 1,
                 identifier: None,

@@ -81,6 +81,9 @@ impl Forwarder {
             return None;
         }
         let candidate = if from_head { first } else { None };
+        if candidate.is_none() && self.servers.is_leaving() {
+            return None;
+        }
         let turn = match (candidate, ring.near()) {
             (Some(seq), _) => Turn::Head(seq),
             (None, Near::Delivery(_)) => Turn::Ring,
@@ -93,7 +96,7 @@ impl Forwarder {
         if let Turn::Head(seq) = turn {
             return self.head.remove(&seq);
         }
-        let delivery = ring.take()?;
+        let delivery = self.settings.outbound(ring.take()?);
         self.taken += 1;
         let qos = delivery.qos;
         Some(InFlight { delivery, qos, packet_id: 0, phase: Phase::Ready, sent: false, dup: false, asked: Time::ZERO })
@@ -125,6 +128,12 @@ impl Forwarder {
         }
         if self.is_expired(&entry, now) {
             self.drop_delivery(&entry, DropReason::Expired, now);
+            return None;
+        }
+        if self.has_gone_round(&entry) {
+            self.statistics.looped += 1;
+            self.log(Notice::Looped { topic: entry.delivery.topic.clone(), count: self.statistics.looped });
+            self.remove(&entry, Outcome::Dropped(DropReason::Looped), After::Nothing, now);
             return None;
         }
         if entry.qos > maximum_qos && entry.packet_id != 0 {
@@ -217,6 +226,12 @@ impl Forwarder {
         let age = now.saturating_sub(delivery.received_at);
         let expiry = delivery.message.properties.message_expiry.map(|secs| Duration::from_secs(secs.into()));
         [expiry, self.settings.max_age].into_iter().flatten().any(|limit| age >= limit)
+    }
+
+    /// It has passed too many bridges. What may have been sent is completed.
+    fn has_gone_round(&self, entry: &InFlight) -> bool {
+        let most = self.settings.max_hops().filter(|_| !entry.sent && entry.packet_id == 0);
+        most.is_some_and(|most| hops::passed(&entry.delivery.message) > most)
     }
 
     pub(super) fn drop_delivery(&mut self, entry: &InFlight, reason: DropReason, now: Time) {

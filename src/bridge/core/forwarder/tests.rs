@@ -9,6 +9,8 @@ mod connecting;
 mod reconfiguring;
 mod refusing;
 mod sending;
+mod several;
+mod source;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -24,7 +26,8 @@ struct Story {
 fn config() -> config::Bridge {
     config::Bridge {
         name: "remote".into(),
-        server: Server::tcp("remote", 1883),
+        server: Server::tcp("remote", 1883).into(),
+        failback: SECOND * 60,
         tls: None,
         protocol: 5,
         client_id: "bridge".into(),
@@ -40,6 +43,7 @@ fn config() -> config::Bridge {
         window: 10,
         cache_qos0: false,
         drain: None,
+        max_hops: None,
         forwards: Vec::new(),
         subscriptions: Vec::new(),
     }
@@ -63,7 +67,7 @@ impl Story {
     fn new(version: Version, config: config::Bridge, restored: Restored) -> Self {
         let mut ring = Ring::new(100, 100_000, restored.held.iter().map(|held| held.delivery.seq));
         ring.refill(Vec::new(), true);
-        let settings = Settings { bridge: BridgeId(1), version, config, max_age: None, seed: 1 };
+        let settings = Settings { bridge: BridgeId(1), version, config, max_age: None, seed: 1, is_source: false };
         let forwarder = Forwarder::new(settings, restored, Time::ZERO);
         Self { forwarder, ring, decoder: Decoder::server(1 << 20), now: Time::ZERO, effects: Vec::new() }
     }

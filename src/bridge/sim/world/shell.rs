@@ -175,11 +175,13 @@ impl World {
             performed = true;
             let remote = &mut self.remotes[number];
             match effect {
-                Effect::Connect => {
+                Effect::Connect(_) => {
                     let cut = remote.stalled.iter().any(|until| *until > self.now);
                     let takes = if cut { 2_000 } else { 2 * self.plan.remotes[number].latency };
                     leg.connecting = Some(self.now + millis(takes));
                 }
+                // One server, and no source.
+                Effect::Probe(_) | Effect::Resume => {}
                 Effect::Close(last) => self.hang_up(number, last),
                 Effect::Commit(writes) => process.requests.push_back(leg.line.write(writes, false)),
                 Effect::Deliver(ticket, message) => {

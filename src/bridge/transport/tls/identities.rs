@@ -25,7 +25,11 @@ impl Identities {
             all.listeners.push(read.map_err(|error| (listener_key(index), error))?.map(Arc::new));
         }
         for (index, bridge) in config.bridges.iter().enumerate() {
-            let tls = bridge.server.scheme.is_tls().then(|| bridge.tls.clone().unwrap_or_default());
+            let tls = bridge
+                .server
+                .iter()
+                .any(|server| server.scheme.is_tls())
+                .then(|| bridge.tls.clone().unwrap_or_default());
             let read = tls.map(Identity::read).transpose();
             all.bridges.push(read.map_err(|error| (bridge_key(index), error))?.map(Arc::new));
         }

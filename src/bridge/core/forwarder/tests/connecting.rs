@@ -33,14 +33,7 @@ fn session_present_after_clean_start_is_a_violation() {
 
 #[test]
 fn it_subscribes_once_its_session_is_committed() {
-    let subscription = config::Subscription {
-        remote: "from".into(),
-        local: None,
-        strip_levels: 0,
-        prefix: String::new(),
-        suffix: String::new(),
-        qos: QoS::ExactlyOnce,
-    };
+    let subscription = config::Subscription::of("from", QoS::ExactlyOnce);
     let config = config::Bridge { subscriptions: vec![subscription], ..config() };
     let mut story = Story::new(Version::V5, config.clone(), Restored::default());
     story.connect(connack(false));

@@ -9,6 +9,7 @@ fn subscribed(filters: &[(&str, QoS)]) -> config::Bridge {
         prefix: String::new(),
         suffix: String::new(),
         qos: *qos,
+        no_local: true,
     };
     config::Bridge { subscriptions: filters.iter().map(subscription).collect(), ..config() }
 }

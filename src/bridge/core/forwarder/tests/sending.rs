@@ -159,14 +159,7 @@ fn qos_0_is_removed_when_it_is_written_and_not_before() {
 
 #[test]
 fn inbound_qos_2_is_delivered_once_across_a_reconnect() {
-    let subscription = config::Subscription {
-        remote: "t".into(),
-        local: None,
-        strip_levels: 0,
-        prefix: String::new(),
-        suffix: String::new(),
-        qos: QoS::ExactlyOnce,
-    };
+    let subscription = config::Subscription::of("t", QoS::ExactlyOnce);
     let mut story = Story::new(Version::V5, config::Bridge { subscriptions: vec![subscription], ..config() }, known());
     story.connect(connack(true));
     let message = Arc::new(Message::new("t", "x", QoS::ExactlyOnce));
