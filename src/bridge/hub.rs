@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedMutexGuard, mpsc, watch};
 
 use super::clock::Clock;
+use super::core::limits;
 use super::core::outgoing::{self, Outgoing};
 use super::counters::Shared;
 use super::delivery::Time;
@@ -20,6 +21,8 @@ const PARCEL_OVERHEAD: usize = 128;
 #[derive(Debug)]
 pub struct Receipt {
     queued: Arc<AtomicUsize>,
+    /// Of all sessions together.
+    memory: Arc<AtomicUsize>,
     bytes: usize,
     /// Held for whoever waits until all connected subscribers have the message.
     all: Option<Arc<dyn std::any::Any + Send + Sync>>,
@@ -28,6 +31,7 @@ pub struct Receipt {
 impl Drop for Receipt {
     fn drop(&mut self) {
         self.queued.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.memory.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -75,6 +79,10 @@ struct Seats {
 #[derive(Debug, Clone)]
 pub struct Hub {
     seats: Arc<Mutex<Seats>>,
+    /// Bytes that are on their way to all sessions together.
+    memory: Arc<AtomicUsize>,
+    /// So many there may be.
+    max_memory: usize,
     counters: Shared,
     clock: Clock,
 }
@@ -149,9 +157,9 @@ impl Place {
 }
 
 impl Hub {
-    /// A hub without sessions.
-    pub fn new(counters: Shared, clock: Clock) -> Self {
-        Self { seats: Arc::default(), counters, clock }
+    /// A hub without sessions. At most `max_memory` bytes are to be on their way to all of them together.
+    pub fn new(max_memory: usize, counters: Shared, clock: Clock) -> Self {
+        Self { seats: Arc::default(), memory: Arc::default(), max_memory, counters, clock }
     }
 
     fn lock(&self) -> MutexGuard<'_, Seats> {
@@ -226,6 +234,7 @@ impl Hub {
         let now = self.clock.now();
         let (mut distributed, mut overflow) = (0, 0);
         seats.by_client.retain(|_, seat| !seat.has_expired(now));
+        let sharers = seats.by_client.len();
         for (client_id, seat) in &seats.by_client {
             let own = publisher == Some(&**client_id);
             let matching = seat
@@ -244,7 +253,8 @@ impl Hub {
                 continue;
             }
             let bytes = message.size() + PARCEL_OVERHEAD;
-            if seat.queued.load(Ordering::Relaxed) + bytes > seat.limit {
+            let (queued, total) = (seat.queued.load(Ordering::Relaxed), self.memory.load(Ordering::Relaxed));
+            if !limits::has_room(queued, bytes, seat.limit, total, self.max_memory, sharers) {
                 overflow += 1;
                 if qos != QoS::AtMostOnce && !is_away {
                     seat.close.send_replace(Some(ReasonCode::QUOTA_EXCEEDED));
@@ -252,7 +262,9 @@ impl Hub {
                 continue;
             }
             seat.queued.fetch_add(bytes, Ordering::Relaxed);
-            let receipt = Receipt { queued: seat.queued.clone(), bytes, all: all.clone().filter(|_| !is_away) };
+            self.memory.fetch_add(bytes, Ordering::Relaxed);
+            let (queued, memory) = (seat.queued.clone(), self.memory.clone());
+            let receipt = Receipt { queued, memory, bytes, all: all.clone().filter(|_| !is_away) };
             let parcel = Parcel { message: message.clone(), qos, retain: message.retain && as_published, receipt };
             // A connection that has just ended drops it, which is what its receipt is for.
             distributed += u64::from(seat.parcels.send(parcel).is_ok());

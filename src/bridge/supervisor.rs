@@ -22,8 +22,9 @@ use super::core::forwarder::{Forwarder, Settings};
 use super::core::ring::Ring;
 use super::core::routes::Routes;
 use super::counters::{BridgeCounters, Shared};
+use super::descriptors;
 use super::hub::Hub;
-use super::listener::{self, LocalLeg};
+use super::listener::{self, Door, LocalLeg, Policy};
 use super::metrics;
 use super::remote::{RemoteLeg, Surroundings};
 use super::wire::Version;
@@ -121,7 +122,7 @@ async fn run_with<C: Cache + 'static>(
     }
     let clock = Clock::start(cache.latest()?.1);
     let counters = Shared::default();
-    let hub = Hub::new(counters.clone(), clock);
+    let hub = Hub::new(config.limits.max_memory as usize, counters.clone(), clock);
     let mut routes = Routes::default();
     let mut outlets = HashMap::new();
     let mut legs = Vec::new();
@@ -181,7 +182,8 @@ async fn run_with<C: Cache + 'static>(
         remotes.spawn(RemoteLeg::new(&settings, forwarder, with).run(remote_stopped.clone()));
     }
     let mut locals = JoinSet::new();
-    let leg = LocalLeg { requests: requests.clone(), hub, routes, clock, shutdown: local_stopped };
+    let door = Door::new(Policy::new(config), connections(config), counters.clone(), clock);
+    let leg = LocalLeg { requests: requests.clone(), hub, routes, door, clock, shutdown: local_stopped };
     for (socket, listener) in bound {
         let tcp = listen(socket, listener.bind)?;
         if let Ok(address) = tcp.local_addr() {
@@ -237,6 +239,26 @@ async fn end(
     stop_remote.send_replace(true);
     while remotes.join_next().await.is_some() {}
     drop(requests);
+}
+
+/// How many connections the descriptors allow, once there are as many as the process may have.
+fn connections(config: &Config) -> usize {
+    let descriptors = match descriptors::raise() {
+        Ok(descriptors) => descriptors,
+        Err(error) => {
+            warn!("asking how many descriptors there may be: {error}; 1024 are assumed");
+            1024
+        }
+    };
+    let (allowed, wanted) = (descriptors::connections(descriptors), config.limits.max_connections);
+    info!("{descriptors} descriptors: {} connections at a time", allowed.min(wanted));
+    if allowed < wanted {
+        warn!(
+            "limits.max_connections: {wanted}: {descriptors} descriptors allow {allowed}; raise the hard limit \
+             (LimitNOFILE= of the unit, ulimit -Hn)"
+        );
+    }
+    allowed
 }
 
 fn limits(config: &Config, bridge: &config::Bridge) -> Limits {

@@ -11,6 +11,7 @@ mod explain;
 #[cfg(feature = "lab")]
 mod fault_proxy;
 mod healthy;
+mod passwd;
 #[cfg(feature = "lab")]
 mod probe;
 #[cfg(feature = "lab")]
@@ -39,6 +40,7 @@ enum Command {
     Check(check::Arguments),
     Cache(cache::Arguments),
     Healthy(healthy::Arguments),
+    Passwd(passwd::Arguments),
     #[cfg(feature = "lab")]
     Replay(replay::Arguments),
     #[cfg(feature = "lab")]
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Cache(arguments) => cache::run(&arguments),
         Command::Healthy(arguments) => healthy::run(&arguments),
+        Command::Passwd(arguments) => passwd::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Replay(arguments) => replay::run(&arguments),
         #[cfg(feature = "lab")]

@@ -40,6 +40,8 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
             return wrong(&format!("{key}.max_packet_size"), "from 64B to 256MiB".to_owned());
         }
     }
+    super::accounts::check(config)?;
+    super::limits::check(config)?;
     if let Some(cache) = &config.cache {
         if cache.max_messages == 0 || cache.max_bytes == 0 {
             return wrong("cache", "max_messages and max_bytes must be at least 1".to_owned());
@@ -198,6 +200,7 @@ pub fn roughly(duration: Duration) -> String {
 /// What is allowed but costs a guarantee, in words, for `check` and the log.
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
+    super::accounts::warnings(config, &mut warnings);
     if let Some(cache) = &config.cache {
         if cache.synchronous == Synchronous::Normal {
             warnings.push(

@@ -1,12 +1,15 @@
 //! `bridge.yaml`: what was typed, with its defaults, checked before anything starts. A `nanomq.conf` is translated into one.
+mod accounts;
 mod bridge;
 mod cache;
 mod check;
 mod defaults;
 pub mod endurance;
+mod limits;
 mod listener;
 mod load;
 pub mod nanomq;
+mod password_file;
 mod secret;
 mod server;
 
@@ -14,11 +17,14 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use accounts::{AccessRule, Accounts, Actions, CertificateUser, rules};
 pub use bridge::{Bridge, Drain, Forward, Reconnect, Subscription};
 pub use cache::{Cache, Durability, OnCorruption, Synchronous, WhenFull};
 pub use check::{roughly, warnings};
+pub use limits::Limits;
 pub use listener::Listener;
 pub use load::{LoadError, Loaded, load};
+pub use password_file::{PasswordFile, PasswordFileError, check_user, parse as parse_passwords};
 pub use secret::Secret;
 pub use server::Server;
 
@@ -30,6 +36,15 @@ use super::yaml::{Document, YamlError};
 pub struct Config {
     /// Where local clients connect.
     pub listeners: Vec<Listener>,
+    /// Who local clients are; absent: nobody is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounts: Option<Accounts>,
+    /// What they may do, the first rule that applies deciding; absent: everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Vec<AccessRule>>,
+    /// What hostile clients may cost.
+    #[serde(default)]
+    pub limits: Limits,
     /// The offline cache; without it and without bridges, sessions live in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
@@ -57,7 +72,8 @@ impl Config {
     pub fn from_document(document: &Document) -> Result<Self, YamlError> {
         let mut config: Self = document.parse()?;
         check::check(&config).map_err(|complaint| document.wrong(&complaint.key, complaint.what))?;
-        secret::read_password_files(&mut config, document)?;
+        secret::fetch(&mut config, document)?;
+        accounts::read(&mut config, document)?;
         if config.cache.is_none() && !config.bridges.is_empty() {
             config.cache = Some(Cache::at(CACHE));
         }

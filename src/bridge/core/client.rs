@@ -2,11 +2,14 @@
 //!
 //! Call a `handle_*` method for whatever happened, then [`flush`](Client::flush), then write
 //! [`transmit`](Client::transmit) and perform each [`Effect`], and wait.
+mod guard;
 mod subscribing;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use guard::{Credentials, Denied, Guard};
 
 use super::intake::{Accepted, Intake, Release, Ticket};
 use super::outgoing::{Outgoing, Parcel};
@@ -19,8 +22,6 @@ use crate::bridge::wire::{
     WireError, encode,
 };
 
-/// How long a client may take from the TCP connection to its CONNECT.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may acknowledge nothing of what it has been sent.
 const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Unsent bytes above which no further PUBLISH is encoded.
@@ -31,6 +32,8 @@ const RECEIVE_MAXIMUM_V4: u16 = 100;
 /// What the shell is to do.
 #[derive(Debug, PartialEq)]
 pub enum Effect {
+    /// Find out whether it is who it says; answer with [`Client::handle_authenticated`].
+    Authenticate(Credentials),
     /// End any other connection of this client, open its session, and answer with [`Client::handle_opened`].
     Open {
         /// Client Identifier.
@@ -51,6 +54,8 @@ pub enum Effect {
         /// Why, for the log.
         why: String,
     },
+    /// It was refused, and is to be counted.
+    Denied(Denied),
     /// Worth a line in the log.
     Warn(String),
 }
@@ -59,6 +64,8 @@ pub enum Effect {
 enum State {
     /// CONNECT must come until then.
     Expecting(Time),
+    /// It must be known who it is until then.
+    Authenticating(Box<Connect>, Time),
     Opening(Box<Connect>),
     Open,
     Closed,
@@ -78,6 +85,7 @@ pub struct Client<R> {
     state: State,
     version: Version,
     client_id: Arc<str>,
+    guard: Guard,
     expiry: u32,
     /// The session was to outlive the connection from the first, so there is something to end.
     kept: bool,
@@ -107,9 +115,10 @@ impl<R> Client<R> {
     /// A TCP connection has been accepted.
     pub fn new(receive_maximum: u16, maximum_packet_size: u32, now: Time) -> Self {
         Self {
-            state: State::Expecting(now + CONNECT_TIMEOUT),
+            state: State::Expecting(now + Guard::default().limits.connect_timeout),
             version: Version::V5,
             client_id: "".into(),
+            guard: Guard::default(),
             expiry: 0,
             kept: false,
             keep_alive: None,
@@ -131,10 +140,26 @@ impl<R> Client<R> {
         }
     }
 
+    /// The same, held to more than the protocol.
+    #[must_use]
+    pub fn guarded(self, guard: Guard, now: Time) -> Self {
+        Self { state: State::Expecting(now + guard.limits.connect_timeout), guard, ..self }
+    }
+
+    /// Whether a message may be published to this topic by this client, as a Will as well.
+    pub fn may_publish(&self, topic: &str) -> bool {
+        self.guard.refuses(topic).is_none()
+    }
+
+    /// Whether it is known who it is.
+    pub fn is_let_in(&self) -> bool {
+        matches!(self.state, State::Opening(_) | State::Open)
+    }
+
     /// Whether more may be read from the client.
     pub fn wants_read(&self) -> bool {
         let open = matches!(self.state, State::Expecting(_) | State::Open) && self.closing.is_none();
-        open && self.intake.has_room() && self.out.len() < HIGH_WATER
+        open && !self.guard.paced() && self.intake.has_room() && self.out.len() < HIGH_WATER
     }
 
     /// Whether the connection is closed.
@@ -190,9 +215,10 @@ impl<R> Client<R> {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     pub fn deadline(&self) -> Option<Time> {
         match self.state {
-            State::Expecting(until) => Some(until),
+            State::Expecting(until) | State::Authenticating(_, until) => Some(until),
             // Nothing is heard of a client that is not read from, and that is not its silence.
             State::Open if self.wants_read() => [self.silent_at(), self.stuck_at()].into_iter().flatten().min(),
+            State::Open if self.closing.is_none() => self.guard.deadline(),
             State::Open | State::Opening(_) | State::Closed => None,
         }
     }
@@ -207,9 +233,16 @@ impl<R> Client<R> {
 
     /// Time has passed ([MQTT-3.1.2-22]).
     pub fn handle_timeout(&mut self, now: Time) {
+        if self.guard.pace.handle_time(now) {
+            self.heard = now;
+            return;
+        }
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             match self.state {
-                State::Expecting(_) => self.close_at_once("no CONNECT within 10 s"),
+                State::Expecting(_) => self.close_at_once("no CONNECT within limits.connect_timeout"),
+                State::Authenticating(..) => {
+                    self.handle_authenticated(Err(ReasonCode::SERVER_BUSY));
+                }
                 // Others may wait for it: the remote is acknowledged when every connected subscriber has a message.
                 _ if self.stuck_at().is_some_and(|at| at <= now) => {
                     self.close(ReasonCode::UNSPECIFIED_ERROR, "it acknowledges none of its messages");
@@ -275,6 +308,33 @@ impl<R> Client<R> {
         if connect.will {
             self.warn(format!("client {client_id}: its Will is ignored: not available yet in this version"));
         }
+        match self.state {
+            State::Expecting(until) if self.guard.authenticates => {
+                let (username, password) = (connect.username.take(), connect.password.take());
+                let credentials = Credentials { client_id: connect.client_id.clone(), username, password };
+                self.effects.push_back(Effect::Authenticate(credentials));
+                self.state = State::Authenticating(connect, until);
+            }
+            _ => self.let_in(connect, None),
+        }
+    }
+
+    /// It is known who the client is, if it has a user; or it is not let in.
+    pub fn handle_authenticated(&mut self, user: Result<Option<&str>, ReasonCode>) {
+        let State::Authenticating(connect, _) = std::mem::replace(&mut self.state, State::Closed) else { return };
+        match user {
+            Ok(user) => self.let_in(connect, user),
+            Err(reason) => {
+                self.send(&Packet::Connack(Box::new(Connack::new(reason, false))));
+                let why = format!("CONNECT of {} is refused: {reason}", connect.client_id);
+                self.effects.push_back(Effect::Close { why });
+            }
+        }
+    }
+
+    fn let_in(&mut self, connect: Box<Connect>, user: Option<&str>) {
+        let client_id: Arc<str> = connect.client_id.as_str().into();
+        self.guard.let_in(user, &client_id);
         let (clean_start, expiry) = (connect.clean_start, connect.session_expiry);
         self.effects.push_back(Effect::Open { client_id, clean_start, expiry });
         self.state = State::Opening(connect);
@@ -299,6 +359,9 @@ impl<R> Client<R> {
             None => Outgoing::new(window, connect.maximum_packet_size),
         };
         self.subscriptions = opened.session.subscriptions;
+        // Another user may have made them, or other rules have allowed them.
+        let access = &self.guard.access;
+        self.subscriptions.retain(|subscription| access.may_subscribe(&subscription.filter));
         if !self.subscriptions.is_empty() {
             self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
         }
@@ -345,7 +408,7 @@ impl<R> Client<R> {
                 self.outgoing.handle_pubcomp(ack);
             }
             Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe)?,
-            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(&unsubscribe),
+            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(&unsubscribe)?,
             Packet::Pingreq => self.send(&Packet::Pingresp),
             Packet::Disconnect(disconnect) => {
                 if let Some(expiry) = disconnect.session_expiry {
@@ -370,6 +433,7 @@ impl<R> Client<R> {
     }
 
     fn handle_publish(&mut self, publish: &Publish, routes: &Routes, now: Time) -> Result<(), WireError> {
+        self.guard.pace.handle_publish(now);
         let Accepted::Submit(ticket) = self.intake.handle_publish(publish)? else { return Ok(()) };
         if publish.qos != QoS::AtMostOnce {
             self.unanswered += 1;
@@ -377,6 +441,14 @@ impl<R> Client<R> {
                 let what = format!("more than {} PUBLISHes unacknowledged", self.receive_maximum);
                 return Err(WireError::new(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, what));
             }
+        }
+        if let Some(reason) = self.guard.refuses(&publish.topic) {
+            self.effects.push_back(Effect::Denied(Denied::Publish(publish.topic.clone())));
+            // 3.1.1 can only acknowledge it or close the connection, and whoever comes back would send it again, for
+            // ever, and nothing behind it ([MQTT-3.3.5-2] there).
+            let outcome = if self.version == Version::V5 { Err(reason) } else { Ok(()) };
+            self.intake.handle_stored(ticket, outcome);
+            return Ok(());
         }
         // A session that ends with the connection has nothing to resume: its identifiers live in memory.
         let recorded = publish.qos == QoS::ExactlyOnce && self.expiry > 0;
@@ -425,6 +497,10 @@ impl<R> Client<R> {
 
     /// Encodes acknowledgements and messages, and gives what has been read to be committed, as one.
     pub fn flush(&mut self, now: Time) {
+        if self.guard.pace.handle_time(now) {
+            // Nothing is heard of a client that is not read from.
+            self.heard = now;
+        }
         // Once for all that came together: as many copies as SUBSCRIBEs would let one segment fill the memory.
         if std::mem::take(&mut self.resubscribed) {
             self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));

@@ -1,6 +1,7 @@
 //! The local leg: accepts TCP connections and carries bytes between each and its
 //! [`Client`](super::core::client::Client).
 mod connection;
+mod door;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::core::routes::Routes;
 use super::hub::Hub;
 use super::wire::ReasonCode;
 use connection::Connection;
+pub use door::{Door, Policy};
 
 /// Read from a socket at a time, at most and at least.
 pub(super) const READ_BYTES: usize = 64 * 1024;
@@ -37,6 +39,8 @@ pub struct LocalLeg {
     pub hub: Hub,
     /// Where messages go.
     pub routes: Arc<Routes>,
+    /// Who is let in.
+    pub door: Arc<Door>,
     /// The clock.
     pub clock: Clock,
     /// Told when the bridge shuts down.
@@ -48,6 +52,9 @@ pub(super) async fn told(shutdown: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, which is the same.
     let _ = shutdown.wait_for(|down| *down).await;
 }
+
+/// Read at a time from who has not been let in: enough for most CONNECTs.
+const FIRST_READ_BYTES: usize = 512;
 
 /// Room for a read that is worth its system call: what was taken from the front is given back only when asked for.
 pub(super) fn make_room(input: &mut BytesMut) {
@@ -65,7 +72,11 @@ pub async fn serve(listener: TcpListener, config: config::Listener, leg: LocalLe
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
                     debug!("{address} connected");
-                    connections.spawn(Connection::new(leg.clone(), &config).run(stream));
+                    // Refused: closed by being dropped.
+                    let Some(pass) = leg.door.enter(address.ip()) else { continue };
+                    let ticket = pass.ticket;
+                    let task = connections.spawn(Connection::new(leg.clone(), &config, pass).run(stream));
+                    leg.door.wait(ticket, task);
                 }
                 Err(error) => {
                     warn!("accepting a connection: {error}");

@@ -27,7 +27,8 @@ pub(super) fn config(mut root: Block<'_>, sheet: &mut Sheet) -> Result<Config, W
     let (bridges, cache) = bridges(&mut root, sheet)?;
     let read = ["mqtt", "listeners", "auth", "bridges"];
     note_rest(&root, reasons::FILE, &read, sheet)?;
-    Ok(Config { listeners: vec![listener], cache, bridges, metrics: None })
+    let (accounts, access, limits) = Default::default();
+    Ok(Config { listeners: vec![listener], accounts, access, limits, cache, bridges, metrics: None })
 }
 
 fn mqtt(root: &mut Block<'_>, sheet: &mut Sheet) -> Result<Option<Found<u64>>, Wrong> {
