@@ -2,6 +2,8 @@
 //! the order in which nothing that was read is lost.
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,6 +103,13 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     match &config.cache {
         Some(cache) => {
             let (sqlite, aside) = Sqlite::open_or_set_aside(&cache.path, cache.synchronous, cache.on_corruption)?;
+            if let Some(folder) = shared_folder(&cache.path) {
+                warn!(
+                    "cache.path: other users of this machine may write to {}: they can remove or replace the cache; \
+                     chmod go-w, or a directory of its own",
+                    folder.display()
+                );
+            }
             if let Some(aside) = aside {
                 warn!("the cache was corrupted or foreign; it was set aside as {}", aside.display());
             }
@@ -108,6 +117,13 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         }
         None => run_with(Memory::default(), &config, bound, metrics, stop).await,
     }
+}
+
+/// The directory of a cache, where others may remove or rename what is not theirs (a sticky one keeps them from that).
+fn shared_folder(cache: &Path) -> Option<PathBuf> {
+    let folder = cache.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mode = std::fs::metadata(folder).ok()?.permissions().mode();
+    (mode & 0o022 != 0 && mode & 0o1000 == 0).then(|| folder.to_owned())
 }
 
 async fn run_with<C: Cache + 'static>(
@@ -272,5 +288,20 @@ fn limits(config: &Config, bridge: &config::Bridge) -> Limits {
             cache_qos0,
         },
         None => Limits { cache_qos0, ..Limits::NONE },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_named_unless_it_is_sticky() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("cache.db");
+        for (mode, shared) in [(0o700, false), (0o755, false), (0o775, true), (0o777, true), (0o1777, false)] {
+            std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(shared_folder(&cache).is_some(), shared, "{mode:o}");
+        }
     }
 }
