@@ -45,6 +45,7 @@ fn subscribe(filters: &[&str]) -> Packet {
         no_local: false,
         retain_as_published: false,
         retain_handling: 0,
+        identifier: None,
     };
     Packet::Subscribe(Subscribe { packet_id: 1, filters: filters.iter().map(wanted).collect(), identifier: None })
 }

@@ -33,6 +33,7 @@ fn subscribe(filters: impl IntoIterator<Item = String>) -> Packet {
         no_local: false,
         retain_as_published: false,
         retain_handling: 0,
+        identifier: None,
     };
     Packet::Subscribe(Subscribe { packet_id: 1, filters: filters.into_iter().map(wanted).collect(), identifier: None })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::config::WhenFull;
 use super::message::{Message, QoS};
-use super::wire::{ReasonCode, Subscription};
+use super::wire::{ReasonCode, Subscription, Will};
 
 /// A moment: time since the Unix epoch on a clock that is set once at start and monotonic from then on, so that wall
 /// clock jumps while running change nothing.
@@ -273,6 +273,22 @@ pub enum Write {
         /// Filter.
         filter: String,
     },
+    /// A connection has this Will, or had it and it is due then.
+    KeepWill {
+        /// Client Identifier.
+        client_id: Arc<str>,
+        /// The Will.
+        will: Will,
+        /// When it is to be published; `None`: its client is connected.
+        due_at: Option<Time>,
+    },
+    /// A Will is void or published: the one that is due then, or whose client was connected. Another is left alone.
+    EndWill {
+        /// Client Identifier.
+        client_id: Arc<str>,
+        /// As it was kept.
+        due_at: Option<Time>,
+    },
 }
 
 /// A message to be stored.
@@ -288,6 +304,17 @@ pub struct Store {
     pub deliveries: Vec<NewDelivery>,
     /// QoS 2 of a session that outlives its connection: whose it is, and its Packet Identifier.
     pub received_id: Option<(Origin, u16)>,
+}
+
+/// A Will as it was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptWill {
+    /// Client Identifier.
+    pub client_id: Arc<str>,
+    /// The Will.
+    pub will: Will,
+    /// When it is to be published; `None`: its client was connected.
+    pub due_at: Option<Time>,
 }
 
 /// A local client's session as it was kept.

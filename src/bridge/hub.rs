@@ -1,7 +1,10 @@
 //! Local sessions, connected or away, and how a message finds those that subscribe to it.
-use std::collections::HashMap;
+mod state;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedMutexGuard, mpsc, watch};
 
@@ -82,7 +85,9 @@ pub struct Hub {
     /// Bytes that are on their way to all sessions together.
     memory: Arc<AtomicUsize>,
     /// So many there may be.
-    max_memory: usize,
+    max_memory: Arc<AtomicUsize>,
+    /// The bridge's own messages about itself, the latest of each topic, for whoever subscribes.
+    states: Arc<Mutex<BTreeMap<Arc<str>, Arc<Message>>>>,
     counters: Shared,
     clock: Clock,
 }
@@ -159,7 +164,13 @@ impl Place {
 impl Hub {
     /// A hub without sessions. At most `max_memory` bytes are to be on their way to all of them together.
     pub fn new(max_memory: usize, counters: Shared, clock: Clock) -> Self {
-        Self { seats: Arc::default(), memory: Arc::default(), max_memory, counters, clock }
+        let (seats, states, memory) = Default::default();
+        Self { seats, states, memory, max_memory: Arc::new(max_memory.into()), counters, clock }
+    }
+
+    /// So many from now on.
+    pub fn set_max_memory(&self, max_memory: usize) {
+        self.max_memory.store(max_memory, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Seats> {
@@ -216,6 +227,7 @@ impl Hub {
     /// These are a client's subscriptions from now on.
     pub fn subscribe(&self, client_id: &str, subscriptions: Vec<Subscription>) {
         if let Some(seat) = self.lock().by_client.get_mut(client_id) {
+            self.hand_states(seat, &subscriptions);
             seat.subscriptions = subscriptions;
         }
     }
@@ -224,7 +236,20 @@ impl Hub {
     /// those that are away, unless it is QoS 0. Beyond a session's limit QoS 0 is dropped, a client that is connected is
     /// disconnected (0x97), and for one that is away the message is dropped and counted. `all` is dropped when every
     /// connected one has the message.
+    ///
+    /// Topics of [`topic::SYS`] are the bridge's own, and nobody else's messages on them are handed to anybody.
     pub fn publish(
+        &self,
+        message: &Arc<Message>,
+        publisher: Option<&str>,
+        all: Option<Arc<dyn std::any::Any + Send + Sync>>,
+    ) {
+        if !message.topic.starts_with(topic::SYS) {
+            self.distribute(message, publisher, all);
+        }
+    }
+
+    fn distribute(
         &self,
         message: &Arc<Message>,
         publisher: Option<&str>,
@@ -232,16 +257,19 @@ impl Hub {
     ) {
         let mut seats = self.lock();
         let now = self.clock.now();
+        let expires_at = message.properties.message_expiry.map(|secs| now + Duration::from_secs(secs.into()));
         let (mut distributed, mut overflow) = (0, 0);
         seats.by_client.retain(|_, seat| !seat.has_expired(now));
-        let sharers = seats.by_client.len();
+        let (sharers, max_memory) = (seats.by_client.len(), self.max_memory.load(Ordering::Relaxed));
         for (client_id, seat) in &seats.by_client {
             let own = publisher == Some(&**client_id);
+            let mut subscription_ids = Vec::new();
             let matching = seat
                 .subscriptions
                 .iter()
                 .filter(|wanted| !(own && wanted.no_local) && topic::matches(&wanted.filter, &message.topic));
             let Some((qos, as_published)) = matching
+                .inspect(|wanted| subscription_ids.extend(wanted.identifier))
                 .map(|wanted| (wanted.qos, wanted.retain_as_published))
                 .reduce(|one, other| (one.0.max(other.0), one.1 || other.1))
             else {
@@ -254,7 +282,7 @@ impl Hub {
             }
             let bytes = message.size() + PARCEL_OVERHEAD;
             let (queued, total) = (seat.queued.load(Ordering::Relaxed), self.memory.load(Ordering::Relaxed));
-            if !limits::has_room(queued, bytes, seat.limit, total, self.max_memory, sharers) {
+            if !limits::has_room(queued, bytes, seat.limit, total, max_memory, sharers) {
                 overflow += 1;
                 if qos != QoS::AtMostOnce && !is_away {
                     seat.close.send_replace(Some(ReasonCode::QUOTA_EXCEEDED));
@@ -265,7 +293,14 @@ impl Hub {
             self.memory.fetch_add(bytes, Ordering::Relaxed);
             let (queued, memory) = (seat.queued.clone(), self.memory.clone());
             let receipt = Receipt { queued, memory, bytes, all: all.clone().filter(|_| !is_away) };
-            let parcel = Parcel { message: message.clone(), qos, retain: message.retain && as_published, receipt };
+            let parcel = Parcel {
+                message: message.clone(),
+                qos,
+                retain: message.retain && as_published,
+                subscription_ids,
+                expires_at,
+                receipt,
+            };
             // A connection that has just ended drops it, which is what its receipt is for.
             distributed += u64::from(seat.parcels.send(parcel).is_ok());
         }

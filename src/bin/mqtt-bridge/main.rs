@@ -5,15 +5,19 @@ mod check;
 mod clean;
 #[cfg(feature = "lab")]
 mod compare;
+mod completions;
 mod exit;
 #[cfg(feature = "lab")]
 mod explain;
 #[cfg(feature = "lab")]
 mod fault_proxy;
 mod healthy;
+mod log;
+mod man;
 mod passwd;
 #[cfg(feature = "lab")]
 mod probe;
+mod reload;
 #[cfg(feature = "lab")]
 mod replay;
 #[cfg(feature = "lab")]
@@ -21,6 +25,7 @@ mod report;
 mod run;
 #[cfg(feature = "lab")]
 mod scenarios;
+mod version;
 
 use std::process::ExitCode;
 
@@ -28,7 +33,7 @@ use clap::{Parser, Subcommand};
 
 /// A bridge that loses nothing it has acknowledged, and the laboratory that proves it.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, long_version = version::LONG.as_str(), about)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -41,6 +46,8 @@ enum Command {
     Cache(cache::Arguments),
     Healthy(healthy::Arguments),
     Passwd(passwd::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
     #[cfg(feature = "lab")]
     Replay(replay::Arguments),
     #[cfg(feature = "lab")]
@@ -67,6 +74,8 @@ fn main() -> ExitCode {
         Command::Cache(arguments) => cache::run(&arguments),
         Command::Healthy(arguments) => healthy::run(&arguments),
         Command::Passwd(arguments) => passwd::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Replay(arguments) => replay::run(&arguments),
         #[cfg(feature = "lab")]

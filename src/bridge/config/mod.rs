@@ -5,15 +5,20 @@ mod cache;
 mod check;
 mod defaults;
 pub mod endurance;
+mod file;
 mod limits;
 mod listener;
 mod load;
 pub mod nanomq;
+mod operation;
 mod password_file;
+pub mod reload;
 mod secret;
 mod server;
+pub mod tls;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,13 +26,17 @@ pub use accounts::{AccessRule, Accounts, Actions, CertificateUser, rules};
 pub use bridge::{Bridge, Drain, Forward, Reconnect, Subscription};
 pub use cache::{Cache, Durability, OnCorruption, Synchronous, WhenFull};
 pub use check::{roughly, warnings};
+pub use file::File;
 pub use limits::Limits;
 pub use listener::Listener;
 pub use load::{LoadError, Loaded, load};
+pub use operation::{Log, LogFormat, LogLevel};
 pub use password_file::{PasswordFile, PasswordFileError, check_user, parse as parse_passwords};
 pub use secret::Secret;
-pub use server::Server;
+pub use server::{Scheme, Server};
+pub use tls::{ClientCertificates, ListenerTls, RemoteTls, WebSocket};
 
+use super::units;
 use super::yaml::{Document, YamlError};
 
 /// The whole file.
@@ -54,6 +63,16 @@ pub struct Config {
     /// Where /metrics and /healthz are served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
+    /// What the log looks like.
+    #[serde(default)]
+    pub log: Log,
+    /// How often `$SYS/bridge/<name>/state` is published where nothing has changed; 0: never published.
+    #[serde(
+        default = "defaults::ten_seconds",
+        deserialize_with = "units::duration",
+        serialize_with = "units::write_duration"
+    )]
+    pub state_interval: Duration,
 }
 
 /// Where /metrics and /healthz are served.
@@ -74,6 +93,8 @@ impl Config {
         check::check(&config).map_err(|complaint| document.wrong(&complaint.key, complaint.what))?;
         secret::fetch(&mut config, document)?;
         accounts::read(&mut config, document)?;
+        tls::check::read_files(&mut config, Some(document.file()))
+            .map_err(|complaint| document.wrong(&complaint.key, complaint.what))?;
         if config.cache.is_none() && !config.bridges.is_empty() {
             config.cache = Some(Cache::at(CACHE));
         }

@@ -2,8 +2,10 @@
 //!
 //! Call a `handle_*` method for whatever happened, then [`flush`](Client::flush), then write
 //! [`transmit`](Client::transmit) and perform each [`Effect`], and wait.
+mod connecting;
 mod guard;
 mod subscribing;
+mod will;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,12 +17,14 @@ use super::intake::{Accepted, Intake, Release, Ticket};
 use super::outgoing::{Outgoing, Parcel};
 use super::routes::Routes;
 use super::session::{self, Opened};
+use super::topic_aliases::TopicAliases;
 use crate::bridge::delivery::{Origin, Seq, Store, Time, Write};
 use crate::bridge::message::{Message, QoS};
 use crate::bridge::wire::{
     Connack, Connect, Disconnect, Packet, Publish, ReasonCode, Suback, Subscribe, Subscription, Unsubscribe, Version,
-    WireError, encode,
+    Will, WireError, encode, is_payload_valid,
 };
+pub use will::Ending;
 
 /// How long a client may acknowledge nothing of what it has been sent.
 const ACK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,6 +32,8 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 const HIGH_WATER: usize = 64 * 1024;
 /// Receive Maximum that is assumed of 3.1.1 clients, which cannot say theirs.
 const RECEIVE_MAXIMUM_V4: u16 = 100;
+/// Topic Alias Maximum that is announced: as many Topic Names are kept for a connection, at most.
+pub const TOPIC_ALIAS_MAXIMUM: u16 = 16;
 
 /// What the shell is to do.
 #[derive(Debug, PartialEq)]
@@ -56,8 +62,6 @@ pub enum Effect {
     },
     /// It was refused, and is to be counted.
     Denied(Denied),
-    /// Worth a line in the log.
-    Warn(String),
 }
 
 #[derive(Debug)]
@@ -67,6 +71,8 @@ enum State {
     /// It must be known who it is until then.
     Authenticating(Box<Connect>, Time),
     Opening(Box<Connect>),
+    /// The session is open, and CONNACK waits for the commit of the Will.
+    Arming,
     Open,
     Closed,
 }
@@ -76,6 +82,7 @@ enum After {
     Stored(Ticket, Arc<Message>),
     Forgotten(u16),
     Send(Packet),
+    Armed(Box<Connack>),
     Nothing,
 }
 
@@ -85,14 +92,29 @@ pub struct Client<R> {
     state: State,
     version: Version,
     client_id: Arc<str>,
+    /// The client has none of its own.
+    assigned: bool,
     guard: Guard,
     expiry: u32,
     /// The session was to outlive the connection from the first, so there is something to end.
     kept: bool,
+    /// CONNECT asked for a session that outlives the connection.
+    may_keep: bool,
+    max_session_expiry: Option<u32>,
+    max_keep_alive: Option<u16>,
     keep_alive: Option<Duration>,
     heard: Time,
     receive_maximum: u16,
     maximum_packet_size: u32,
+    /// The client's own Maximum Packet Size.
+    peer_maximum: usize,
+    /// The client wants Reason Strings (Request Problem Information).
+    explains: bool,
+    aliases: TopicAliases,
+    /// The cache has a Will of this connection.
+    armed: bool,
+    /// What is published unless the client says DISCONNECT first.
+    will: Option<Will>,
     /// PUBLISHes of this connection without PUBACK or PUBCOMP.
     unanswered: usize,
     /// Since when the client has acknowledged nothing of what it was sent at QoS 1 and 2.
@@ -108,7 +130,8 @@ pub struct Client<R> {
     committing: VecDeque<After>,
     out: Vec<u8>,
     effects: VecDeque<Effect>,
-    closing: Option<(ReasonCode, String)>,
+    /// Why, and what more there is to say about it.
+    closing: Option<(ReasonCode, Option<String>)>,
 }
 
 impl<R> Client<R> {
@@ -118,13 +141,22 @@ impl<R> Client<R> {
             state: State::Expecting(now + Guard::default().limits.connect_timeout),
             version: Version::V5,
             client_id: "".into(),
+            assigned: false,
             guard: Guard::default(),
             expiry: 0,
             kept: false,
+            may_keep: false,
+            max_session_expiry: None,
+            max_keep_alive: None,
             keep_alive: None,
             heard: now,
             receive_maximum,
             maximum_packet_size,
+            peer_maximum: usize::MAX,
+            explains: true,
+            aliases: TopicAliases::new(0),
+            armed: false,
+            will: None,
             unanswered: 0,
             waiting_since: None,
             intake: Intake::new(receive_maximum, []),
@@ -146,14 +178,9 @@ impl<R> Client<R> {
         Self { state: State::Expecting(now + guard.limits.connect_timeout), guard, ..self }
     }
 
-    /// Whether a message may be published to this topic by this client, as a Will as well.
-    pub fn may_publish(&self, topic: &str) -> bool {
-        self.guard.refuses(topic).is_none()
-    }
-
     /// Whether it is known who it is.
     pub fn is_let_in(&self) -> bool {
-        matches!(self.state, State::Opening(_) | State::Open)
+        matches!(self.state, State::Opening(_) | State::Arming | State::Open)
     }
 
     /// Whether more may be read from the client.
@@ -219,7 +246,7 @@ impl<R> Client<R> {
             // Nothing is heard of a client that is not read from, and that is not its silence.
             State::Open if self.wants_read() => [self.silent_at(), self.stuck_at()].into_iter().flatten().min(),
             State::Open if self.closing.is_none() => self.guard.deadline(),
-            State::Open | State::Opening(_) | State::Closed => None,
+            State::Open | State::Opening(_) | State::Arming | State::Closed => None,
         }
     }
 
@@ -245,30 +272,17 @@ impl<R> Client<R> {
                 }
                 // Others may wait for it: the remote is acknowledged when every connected subscriber has a message.
                 _ if self.stuck_at().is_some_and(|at| at <= now) => {
-                    self.close(ReasonCode::UNSPECIFIED_ERROR, "it acknowledges none of its messages");
+                    self.close(ReasonCode::UNSPECIFIED_ERROR, Some("it acknowledges none of its messages"));
                 }
-                _ => self.close(ReasonCode::KEEP_ALIVE_TIMEOUT, "Keep Alive"),
+                _ => self.close(ReasonCode::KEEP_ALIVE_TIMEOUT, None),
             }
         }
-    }
-
-    /// The client violates the protocol, or its packet could not be decoded.
-    pub fn handle_violation(&mut self, error: &WireError) {
-        if matches!(self.state, State::Expecting(_)) {
-            let unsupported = error.reason == ReasonCode::UNSUPPORTED_PROTOCOL_VERSION;
-            if unsupported {
-                // In the form of 3.1.1, which every version understands ([MQTT-3.1.2-1]).
-                encode(&Packet::Connack(Box::new(Connack::new(error.reason, false))), Version::V4, &mut self.out);
-            }
-            return self.close_at_once(&error.to_string());
-        }
-        self.close(error.reason, &error.to_string());
     }
 
     /// Another connection has taken over, the bridge shuts down, or the queue has overflowed: what has been read is
     /// still committed and acknowledged, then the connection is closed.
     pub fn handle_close(&mut self, reason: ReasonCode) {
-        self.close(reason, &reason.to_string());
+        self.close(reason, None);
     }
 
     /// The socket is gone.
@@ -291,93 +305,6 @@ impl<R> Client<R> {
         if let Err(error) = result {
             self.handle_violation(&error);
         }
-    }
-
-    fn handle_connect(&mut self, mut connect: Box<Connect>) {
-        self.version = connect.version;
-        if connect.client_id.is_empty() {
-            if connect.version == Version::V4 && !connect.clean_start {
-                let connack = Connack::new(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID, false); // [MQTT-3.1.3-8]
-                self.send(&Packet::Connack(Box::new(connack)));
-                return self.close_at_once("no Client Identifier, and no Clean Session");
-            }
-            connect.client_id = format!("auto-{:016x}", fastrand::u64(..));
-            self.client_id = connect.client_id.as_str().into();
-        }
-        let client_id: Arc<str> = connect.client_id.as_str().into();
-        if connect.will {
-            self.warn(format!("client {client_id}: its Will is ignored: not available yet in this version"));
-        }
-        match self.state {
-            State::Expecting(until) if self.guard.authenticates => {
-                let (username, password) = (connect.username.take(), connect.password.take());
-                let credentials = Credentials { client_id: connect.client_id.clone(), username, password };
-                self.effects.push_back(Effect::Authenticate(credentials));
-                self.state = State::Authenticating(connect, until);
-            }
-            _ => self.let_in(connect, None),
-        }
-    }
-
-    /// It is known who the client is, if it has a user; or it is not let in.
-    pub fn handle_authenticated(&mut self, user: Result<Option<&str>, ReasonCode>) {
-        let State::Authenticating(connect, _) = std::mem::replace(&mut self.state, State::Closed) else { return };
-        match user {
-            Ok(user) => self.let_in(connect, user),
-            Err(reason) => {
-                self.send(&Packet::Connack(Box::new(Connack::new(reason, false))));
-                let why = format!("CONNECT of {} is refused: {reason}", connect.client_id);
-                self.effects.push_back(Effect::Close { why });
-            }
-        }
-    }
-
-    fn let_in(&mut self, connect: Box<Connect>, user: Option<&str>) {
-        let client_id: Arc<str> = connect.client_id.as_str().into();
-        self.guard.let_in(user, &client_id);
-        let (clean_start, expiry) = (connect.clean_start, connect.session_expiry);
-        self.effects.push_back(Effect::Open { client_id, clean_start, expiry });
-        self.state = State::Opening(connect);
-    }
-
-    /// The session is open and what had to be committed is; `outgoing` is what its last connection left behind.
-    pub fn handle_opened(&mut self, opened: Opened, outgoing: Option<Outgoing<R>>, now: Time) {
-        let State::Opening(connect) = std::mem::replace(&mut self.state, State::Open) else { return };
-        let assigned = (!self.client_id.is_empty()).then(|| connect.client_id.clone());
-        self.client_id = connect.client_id.as_str().into();
-        self.expiry = connect.session_expiry;
-        self.kept = self.expiry > 0;
-        self.keep_alive = (connect.keep_alive > 0).then(|| Duration::from_secs(connect.keep_alive.into()));
-        self.heard = now;
-        self.intake = Intake::new(self.receive_maximum, opened.session.received_ids);
-        let window = if self.version == Version::V4 { RECEIVE_MAXIMUM_V4 } else { connect.receive_maximum };
-        self.outgoing = match outgoing {
-            Some(mut outgoing) => {
-                outgoing.resume(window, connect.maximum_packet_size);
-                outgoing
-            }
-            None => Outgoing::new(window, connect.maximum_packet_size),
-        };
-        self.subscriptions = opened.session.subscriptions;
-        // Another user may have made them, or other rules have allowed them.
-        let access = &self.guard.access;
-        self.subscriptions.retain(|subscription| access.may_subscribe(&subscription.filter));
-        if !self.subscriptions.is_empty() {
-            self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
-        }
-        let connack = Connack {
-            receive_maximum: self.receive_maximum,
-            maximum_packet_size: Some(self.maximum_packet_size),
-            assigned_client_id: assigned,
-            ..Connack::new(ReasonCode::SUCCESS, opened.present)
-        };
-        self.send(&Packet::Connack(Box::new(connack)));
-    }
-
-    /// The session could not be opened.
-    pub fn handle_not_opened(&mut self, reason: ReasonCode) {
-        self.send(&Packet::Connack(Box::new(Connack::new(reason, false))));
-        self.close_at_once("its session could not be opened");
     }
 
     fn handle_open_packet(&mut self, packet: Packet, routes: &Routes, now: Time) -> Result<(), WireError> {
@@ -407,16 +334,19 @@ impl<R> Client<R> {
                 self.waiting_since = None;
                 self.outgoing.handle_pubcomp(ack);
             }
-            Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe)?,
+            Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe),
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(&unsubscribe)?,
             Packet::Pingreq => self.send(&Packet::Pingresp),
             Packet::Disconnect(disconnect) => {
                 if let Some(expiry) = disconnect.session_expiry {
-                    if self.expiry == 0 && expiry != 0 {
+                    if !self.may_keep && expiry != 0 {
                         let what = "DISCONNECT: a session that was to end cannot be kept"; // [MQTT-3.14.2-2]
                         return Err(WireError::new(ReasonCode::PROTOCOL_ERROR, what));
                     }
-                    self.expiry = expiry;
+                    self.expiry = self.granted_expiry(expiry);
+                }
+                if disconnect.reason == ReasonCode::SUCCESS {
+                    self.will = None; // [MQTT-3.1.2-10]
                 }
                 self.close_at_once("DISCONNECT");
             }
@@ -449,6 +379,12 @@ impl<R> Client<R> {
             let outcome = if self.version == Version::V5 { Err(reason) } else { Ok(()) };
             self.intake.handle_stored(ticket, outcome);
             return Ok(());
+        }
+        if !is_payload_valid(&publish.message.properties.other, &publish.message.payload) {
+            let (reason, what) = (ReasonCode::PAYLOAD_FORMAT_INVALID, "PUBLISH: the payload is not the UTF-8 it says");
+            self.intake.handle_stored(ticket, Err(reason));
+            // Nothing else says so at QoS 0.
+            return if publish.qos == QoS::AtMostOnce { Err(WireError::new(reason, what)) } else { Ok(()) };
         }
         // A session that ends with the connection has nothing to resume: its identifiers live in memory.
         let recorded = publish.qos == QoS::ExactlyOnce && self.expiry > 0;
@@ -485,6 +421,7 @@ impl<R> Client<R> {
                 }
                 After::Forgotten(packet_id) => self.intake.handle_forgotten(packet_id),
                 After::Send(packet) => self.send(&packet),
+                After::Armed(connack) => self.handle_armed(*connack, *outcome),
                 After::Nothing => {}
             }
         }
@@ -514,7 +451,10 @@ impl<R> Client<R> {
         }
         self.send_replies();
         while self.closing.is_none() && self.out.len() < HIGH_WATER {
-            let Some(packet) = self.outgoing.poll(self.version) else { break };
+            let Some(mut packet) = self.outgoing.poll(self.version, now) else { break };
+            if let Packet::Publish(publish) = &mut packet {
+                self.aliases.apply(publish, self.peer_maximum);
+            }
             self.send(&packet);
         }
         let waits = self.outgoing.is_waiting();
@@ -523,9 +463,10 @@ impl<R> Client<R> {
             && let Some((reason, why)) = self.closing.take()
         {
             if self.version == Version::V5 {
-                self.send(&Packet::Disconnect(Disconnect::new(reason)));
+                let reason_string = why.clone().filter(|_| self.explains);
+                self.send(&Packet::Disconnect(Disconnect { reason_string, ..Disconnect::new(reason) }));
             }
-            self.close_at_once(&why);
+            self.close_at_once(&said(reason, why.as_deref()));
         }
     }
 
@@ -545,12 +486,6 @@ impl<R> Client<R> {
         self.unanswered -= usize::from(answered && self.unanswered > 0);
     }
 
-    /// What is to be committed when the connection has ended: the session's expiry begins, or the session ends.
-    /// `None`: it had no session that was kept.
-    pub fn closing_write(&self, now: Time) -> Option<Write> {
-        self.kept.then(|| session::close(&self.client_id, self.expiry, now))
-    }
-
     /// What is kept for the client until its next connection, and until when (`None`: for ever); `None` where its session
     /// ends with this one.
     pub fn leave(self, now: Time) -> Option<(Outgoing<R>, Option<Time>)> {
@@ -558,12 +493,12 @@ impl<R> Client<R> {
         (self.kept && self.expiry > 0).then_some((self.outgoing, expires_at))
     }
 
-    fn close(&mut self, reason: ReasonCode, why: &str) {
+    fn close(&mut self, reason: ReasonCode, why: Option<&str>) {
         if !self.is_closed() && self.closing.is_none() {
-            self.closing = Some((reason, why.to_owned()));
+            self.closing = Some((reason, why.map(str::to_owned)));
         }
         if !matches!(self.state, State::Open) {
-            self.close_at_once(why);
+            self.close_at_once(&said(reason, why));
         }
     }
 
@@ -579,13 +514,32 @@ impl<R> Client<R> {
         self.after.push(after);
     }
 
+    /// Encodes a packet, unless the client's Maximum Packet Size forbids it ([MQTT-3.1.2-24]).
     fn send(&mut self, packet: &Packet) {
+        let before = self.out.len();
         encode(packet, self.version, &mut self.out);
+        if self.out.len() - before > self.peer_maximum {
+            self.out.truncate(before);
+            self.send_shorter(packet);
+        }
     }
 
-    fn warn(&mut self, what: String) {
-        self.effects.push_back(Effect::Warn(what));
+    /// A Reason String is left out first ([MQTT-3.2.2-19], [MQTT-3.14.2-3]).
+    fn send_shorter(&mut self, packet: &Packet) {
+        match packet {
+            Packet::Connack(connack) if connack.reason_string.is_some() => {
+                self.send(&Packet::Connack(Box::new(Connack { reason_string: None, ..(**connack).clone() })));
+            }
+            Packet::Disconnect(disconnect) if disconnect.reason_string.is_some() => {
+                self.send(&Packet::Disconnect(Disconnect { reason_string: None, ..disconnect.clone() }));
+            }
+            packet => self.close_at_once(&format!("its Maximum Packet Size leaves no room for a {}", packet.name())),
+        }
     }
+}
+
+fn said(reason: ReasonCode, why: Option<&str>) -> String {
+    why.map_or_else(|| reason.to_string(), |why| format!("{why}: {reason}"))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::packet_ids::PacketIds;
+use crate::bridge::delivery::Time;
 use crate::bridge::message::{Message, QoS};
 use crate::bridge::wire::{Ack, Packet, Publish, ReasonCode, Version};
 
@@ -15,6 +16,10 @@ pub struct Parcel<R> {
     pub qos: QoS,
     /// RETAIN as the subscription wants it.
     pub retain: bool,
+    /// Subscription Identifiers of the subscriptions that it matches ([MQTT-3.3.4-3] to [MQTT-3.3.4-5]).
+    pub subscription_ids: Vec<u32>,
+    /// When its Message Expiry Interval has passed, if it has one.
+    pub expires_at: Option<Time>,
     /// Told by being dropped.
     pub receipt: R,
 }
@@ -87,8 +92,9 @@ impl<R> Outgoing<R> {
     }
 
     /// The next packet, if the window allows one. A PUBLISH that is larger than the client's Maximum Packet Size is
-    /// discarded as if it had been delivered ([MQTT-3.1.2-25]).
-    pub fn poll(&mut self, version: Version) -> Option<Packet> {
+    /// discarded as if it had been delivered ([MQTT-3.1.2-25]); so is one that has expired before it was first sent
+    /// ([MQTT-3.3.2-5]).
+    pub fn poll(&mut self, version: Version, now: Time) -> Option<Packet> {
         if let Some(packet_id) = self.again.pop_front() {
             return Some(Packet::Pubrel(Ack::success(packet_id)));
         }
@@ -98,6 +104,10 @@ impl<R> Outgoing<R> {
                 return None;
             }
             let Waiting { parcel, packet_id: former } = self.queue.pop_front()?;
+            let left = parcel.expires_at.map(|expires_at| expires_at.saturating_sub(now));
+            if former == 0 && left.is_some_and(|left| left.is_zero()) {
+                continue;
+            }
             let packet_id = match former {
                 0 if acknowledged => match self.ids.take() {
                     Some(packet_id) => packet_id,
@@ -112,6 +122,9 @@ impl<R> Outgoing<R> {
                 dup: former != 0,
                 qos: parcel.qos,
                 retain: parcel.retain,
+                subscription_ids: parcel.subscription_ids.clone(),
+                // Whole seconds, counted up: a message that is sent at once says what it said ([MQTT-3.3.2-6]).
+                message_expiry: left.map(|left| left.as_millis().div_ceil(1000) as u32),
                 ..Publish::new(parcel.message.clone(), packet_id)
             };
             if publish.encoded_len(version) > self.maximum_packet_size {
@@ -167,10 +180,13 @@ impl<R> Outgoing<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    const NOW: Time = Duration::from_secs(1000);
 
     fn parcel(qos: QoS, receipt: &Arc<()>) -> Parcel<Arc<()>> {
         let message = Arc::new(Message::new("t", "x", qos));
-        Parcel { message, qos, retain: false, receipt: receipt.clone() }
+        Parcel { message, qos, retain: false, subscription_ids: Vec::new(), expires_at: None, receipt: receipt.clone() }
     }
 
     #[test]
@@ -180,7 +196,7 @@ mod tests {
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
             outgoing.push(parcel(qos, &receipt));
         }
-        while outgoing.poll(Version::V5).is_some() {}
+        while outgoing.poll(Version::V5, NOW).is_some() {}
         assert_eq!(Arc::strong_count(&receipt), 3);
         outgoing.handle_puback(Ack::success(1));
         outgoing.handle_puback(Ack::success(2));
@@ -196,10 +212,10 @@ mod tests {
         let mut outgoing = Outgoing::new(1, None);
         outgoing.push(parcel(QoS::AtLeastOnce, &receipt));
         outgoing.push(parcel(QoS::AtLeastOnce, &receipt));
-        assert!(outgoing.poll(Version::V5).is_some());
-        assert!(outgoing.poll(Version::V5).is_none());
+        assert!(outgoing.poll(Version::V5, NOW).is_some());
+        assert!(outgoing.poll(Version::V5, NOW).is_none());
         outgoing.handle_puback(Ack::success(1));
-        assert!(outgoing.poll(Version::V5).is_some());
+        assert!(outgoing.poll(Version::V5, NOW).is_some());
     }
 
     #[test]
@@ -207,7 +223,7 @@ mod tests {
         let receipt = Arc::new(());
         let mut outgoing = Outgoing::new(10, Some(5));
         outgoing.push(parcel(QoS::AtLeastOnce, &receipt));
-        assert!(outgoing.poll(Version::V5).is_none());
+        assert!(outgoing.poll(Version::V5, NOW).is_none());
         assert_eq!(Arc::strong_count(&receipt), 1);
     }
 
@@ -218,7 +234,7 @@ mod tests {
         for qos in [QoS::ExactlyOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
             outgoing.push(parcel(qos, &receipt));
         }
-        while outgoing.poll(Version::V5).is_some() {}
+        while outgoing.poll(Version::V5, NOW).is_some() {}
         outgoing.handle_pubrec(Ack::success(1));
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
             outgoing.push(parcel(qos, &receipt));
@@ -227,7 +243,7 @@ mod tests {
         outgoing.detach(|_| kept += 1);
         assert_eq!(kept, 4, "QoS 0 is not kept");
         outgoing.resume(10, None);
-        let packets: Vec<Packet> = std::iter::from_fn(|| outgoing.poll(Version::V5)).collect();
+        let packets: Vec<Packet> = std::iter::from_fn(|| outgoing.poll(Version::V5, NOW)).collect();
         assert_eq!(packets[0], Packet::Pubrel(Ack::success(1)));
         let again: Vec<(u16, bool)> = packets[1..]
             .iter()

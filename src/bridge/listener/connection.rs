@@ -1,25 +1,33 @@
 //! One connection of a local client.
+use std::sync::Arc;
+
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, warn};
+use tracing::{debug, info};
 
-use super::door::Pass;
-use super::{FIRST_READ_BYTES, LAST_WRITE_TIMEOUT, LocalLeg, READ_BYTES, WRITE_TIMEOUT, make_room, told};
+use super::door::{Pass, Policy};
+use super::welcome::Reception;
+use super::{Arrival, FIRST_READ_BYTES, LAST_WRITE_TIMEOUT, LocalLeg, READ_BYTES, WRITE_TIMEOUT, make_room, told};
 use crate::bridge::cache::Applied;
 use crate::bridge::cache::writer::{Answer, Request, Written};
 use crate::bridge::config;
-use crate::bridge::core::client::{Client, Credentials, Effect};
+use crate::bridge::core::client::{Client, Credentials, Effect, TOPIC_ALIAS_MAXIMUM};
 use crate::bridge::crash;
 use crate::bridge::hub::{Parcel, Place, Receipt};
+use crate::bridge::transport::Stream;
+use crate::bridge::wills;
 use crate::bridge::wire::{Decoder, Packet, ReasonCode};
 
 pub(super) struct Connection {
     leg: LocalLeg,
+    /// The one of its arrival.
+    policy: Arc<Policy>,
     pass: Pass,
     /// The user that its certificate names.
     certified: Option<String>,
+    /// Until the first bytes have come.
+    reception: Option<Reception>,
     client: Client<Receipt>,
     decoder: Decoder,
     place: Option<Place>,
@@ -45,13 +53,21 @@ enum Event {
 }
 
 impl Connection {
-    pub(super) fn new(leg: LocalLeg, config: &config::Listener, pass: Pass) -> Self {
+    pub(super) fn new(
+        leg: LocalLeg,
+        config: &config::Listener,
+        policy: Arc<Policy>,
+        arrival: Arrival,
+        reception: Reception,
+    ) -> Self {
         let (answer, answers) = Answer::channel();
         let maximum = config.max_packet_size as u32;
-        let (policy, now) = (leg.door.policy(), leg.clock.now());
         Self {
-            client: Client::new(config.receive_maximum, maximum, now).guarded(policy.guard(), now),
-            decoder: Decoder::server(maximum.min(policy.max_connect_size())),
+            client: Client::new(config.receive_maximum, maximum, arrival.at)
+                .limited(config.max_keep_alive(), config.max_session_expiry())
+                .guarded(policy.guard(), arrival.at),
+            decoder: Decoder::server(maximum.min(policy.max_connect_size()))
+                .with_topic_alias_maximum(TOPIC_ALIAS_MAXIMUM),
             place: None,
             answers,
             answer,
@@ -62,16 +78,15 @@ impl Connection {
             max_packet_size: maximum,
             partial: 0,
             certified: None,
-            pass,
+            reception: Some(reception),
+            policy,
+            pass: arrival.pass,
             leg,
         }
     }
 
-    pub(super) async fn run(mut self, mut stream: TcpStream) {
-        // A small acknowledgement must not wait for the next.
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!("TCP_NODELAY: {error}");
-        }
+    pub(super) async fn run(mut self, mut stream: Stream) {
+        self.certified = self.policy.certified(stream.peer_identity());
         while !self.client.is_finished() {
             self.decode();
             self.client.flush(self.leg.clock.now());
@@ -95,15 +110,17 @@ impl Connection {
                 self.handle(event);
             }
         }
-        if let Some(write) = self.client.closing_write(self.leg.clock.now()) {
-            let (answer, mut committed) = Answer::channel();
-            // Without a writer the session is resumed as it was committed last.
-            if self.leg.requests.send(Request::Write { writes: vec![write], answer, may_wait: false }).await.is_ok() {
-                committed.recv().await;
-            }
+        let ending = self.client.ending(&self.leg.routes.load(), self.leg.clock.now());
+        if !ending.writes.is_empty() {
+            // Where that fails the session is resumed, and the Will published, as it was committed last.
+            let will = ending.will.as_ref().map(|will| (self.client.client_id(), will));
+            wills::commit(ending.writes, will, &self.leg).await;
         }
-        // The peer may be gone already.
-        let _ = stream.shutdown().await;
+        if let Some(delayed) = ending.delayed {
+            self.leg.wills.insert(delayed);
+        }
+        // The peer may be gone already, or take nothing any more.
+        let _ = tokio::time::timeout(LAST_WRITE_TIMEOUT, stream.shutdown()).await;
         let left = self.client.leave(self.leg.clock.now());
         if let (Some(place), Some((outgoing, expires_at))) = (self.place, left) {
             place.leave(outgoing, expires_at);
@@ -111,6 +128,7 @@ impl Connection {
     }
 
     fn decode(&mut self) {
+        let routes = self.leg.routes.load();
         while self.client.wants_read() && !self.input.is_empty() {
             let mut input = &self.input[..];
             let decoded = self.decoder.decode(&mut input);
@@ -122,7 +140,7 @@ impl Connection {
                         self.decoder.set_maximum_packet_size(self.max_packet_size);
                     }
                     self.hold(0);
-                    self.client.handle_packet(packet, &self.leg.routes, self.leg.clock.now());
+                    self.client.handle_packet(packet, &routes, self.leg.clock.now());
                 }
                 Ok(None) => self.hold(self.partial + taken),
                 Err(error) => self.client.handle_violation(&error),
@@ -144,7 +162,7 @@ impl Connection {
 
     /// Finds out who the client is, within the time that it has for that.
     async fn authenticate(&mut self, credentials: Credentials) {
-        let policy = self.leg.door.policy();
+        let policy = self.policy.clone();
         let Some(accounts) = &policy.accounts else { return self.client.handle_authenticated(Ok(None)) };
         let deadline = self.client.deadline().unwrap_or_else(|| self.leg.clock.now());
         let client_id = credentials.client_id.clone();
@@ -170,14 +188,18 @@ impl Connection {
                 Effect::Denied(denied) => self.pass.door().denied(self.client.client_id(), &denied),
                 Effect::Open { client_id, clean_start, expiry } => {
                     self.pass.let_in();
+                    let returning = client_id.clone();
                     let mut place = self.leg.hub.enter(&client_id, self.max_queued_bytes).await;
                     let (answer, opened) = oneshot::channel();
                     self.leg.requests.send(Request::Open { client_id, clean_start, expiry, answer }).await?;
                     match opened.await.unwrap_or(Err(ReasonCode::SERVER_SHUTTING_DOWN)) {
                         Ok(opened) => {
                             let outgoing = place.opened(opened.present);
+                            self.leg.wills.handle_return(&returning, opened.present, &self.leg).await;
                             self.client.handle_opened(opened, outgoing, self.leg.clock.now());
                             self.place = Some(place);
+                            let client_id: &str = self.client.client_id();
+                            info!(client_id, event = "client_connected", "client {client_id}: connected");
                         }
                         Err(reason) => {
                             place.not_opened();
@@ -196,16 +218,25 @@ impl Connection {
                 Effect::Subscriptions(subscriptions) => {
                     self.leg.hub.subscribe(self.client.client_id(), subscriptions);
                 }
-                Effect::Close { why } => debug!("client {}: {why}", self.client.client_id()),
-                Effect::Warn(what) => warn!("{what}"),
+                Effect::Close { why } => self.log_end(&why),
             }
         }
         Ok(())
     }
 
-    async fn write(&mut self, stream: &mut TcpStream) {
+    /// One that never had a session is nobody's news.
+    fn log_end(&self, why: &str) {
+        let client_id: &str = self.client.client_id();
+        if self.place.is_some() {
+            info!(client_id, event = "client_disconnected", "client {client_id}: disconnected: {why}");
+        } else {
+            debug!(client_id, event = "client_refused", "client {client_id}: {why}");
+        }
+    }
+
+    async fn write(&mut self, stream: &mut Stream) {
         let mut patience = WRITE_TIMEOUT;
-        while !self.client.transmit().is_empty() {
+        while !self.client.transmit().is_empty() || stream.is_unflushed() {
             let closed = async {
                 match self.place.as_mut() {
                     Some(place) if patience == WRITE_TIMEOUT => place.close.wait_for(Option::is_some).await.is_ok(),
@@ -214,21 +245,23 @@ impl Connection {
             };
             tokio::select! {
                 biased;
-                written = stream.write(self.client.transmit()) => match written {
-                    Ok(bytes) if bytes > 0 => {
+                written = write_or_flush(stream, self.client.transmit()) => match written {
+                    Ok(Some(bytes)) if bytes > 0 => {
                         crash::point("answer_written");
                         self.client.handle_written(bytes);
                     }
-                    _ => return self.give_up(),
+                    Ok(None) => {}
+                    _ => return self.give_up(stream),
                 },
                 // Whoever waits for this connection to end does not wait long for a peer that takes no byte.
                 _ = closed => patience = LAST_WRITE_TIMEOUT,
-                () = tokio::time::sleep(patience) => return self.give_up(),
+                () = tokio::time::sleep(patience) => return self.give_up(stream),
             }
         }
     }
 
-    fn give_up(&mut self) {
+    fn give_up(&mut self, stream: &mut Stream) {
+        stream.abandon();
         self.eof = true;
         self.input.clear();
         self.client.handle_written(self.client.transmit().len());
@@ -237,8 +270,16 @@ impl Connection {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Read(Ok(bytes)) if bytes > 0 => {}
-            Event::Read(_) => self.eof = true,
+            Event::Read(Ok(bytes)) if bytes > 0 => {
+                if let Some(reception) = self.reception.take() {
+                    reception.first(&self.input);
+                }
+            }
+            Event::Read(Ok(_)) => self.eof = true,
+            Event::Read(Err(error)) => {
+                debug!("client {}: {error}", self.client.client_id());
+                self.eof = true;
+            }
             Event::Answer(written) => {
                 self.committed(&written);
                 while let Ok(written) = self.answers.try_recv() {
@@ -261,7 +302,7 @@ impl Connection {
         self.client.handle_committed(&written.iter().map(first).collect::<Vec<_>>());
     }
 
-    async fn wait(&mut self, stream: &mut TcpStream) -> Event {
+    async fn wait(&mut self, stream: &mut Stream) -> Event {
         let deadline = self.client.deadline().map(|deadline| self.leg.clock.instant(deadline));
         let timeout = async {
             match deadline {
@@ -301,4 +342,12 @@ impl Connection {
             () = timeout => Event::Timeout,
         }
     }
+}
+
+/// Writes some of it; where there is nothing to write, what was written leaves its buffer (`None`).
+async fn write_or_flush(stream: &mut Stream, bytes: &[u8]) -> std::io::Result<Option<usize>> {
+    if bytes.is_empty() {
+        return stream.flush().await.map(|()| None);
+    }
+    stream.write(bytes).await.map(Some)
 }

@@ -2,18 +2,20 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tracing::warn;
 
 use crate::bridge::accounts::Accounts;
 use crate::bridge::clock::Clock;
-use crate::bridge::config::{self, Config, Limits};
+use crate::bridge::config::{self, CertificateUser, Config, Limits};
 use crate::bridge::core::access::Rule;
 use crate::bridge::core::client::{Denied, Guard};
 use crate::bridge::core::gate::{Gate, GateLimits, Refusal, Ticket};
 use crate::bridge::core::repeats::Repeats;
 use crate::bridge::counters::Shared;
+use crate::bridge::transport::PeerIdentity;
 
 /// Of a topic in a line of the log.
 const SHOWN: usize = 200;
@@ -37,6 +39,20 @@ impl Policy {
     /// What a new client is held to.
     pub fn guard(&self) -> Guard {
         Guard::new(self.accounts.is_some(), self.rules.clone(), self.limits.of_client())
+    }
+
+    /// How long a client may take until it is let in.
+    pub fn connect_timeout(&self) -> Duration {
+        self.limits.connect_timeout
+    }
+
+    /// The user that a client's certificate names, where that is asked for.
+    pub fn certified(&self, peer: Option<&PeerIdentity>) -> Option<String> {
+        let (which, peer) = (self.accounts.as_ref()?.certificate_user()?, peer?);
+        match which {
+            CertificateUser::CommonName => peer.common_name.clone(),
+            CertificateUser::Subject => Some(peer.subject.clone()),
+        }
     }
 
     /// Largest CONNECT, in bytes.

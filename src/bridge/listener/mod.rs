@@ -2,23 +2,30 @@
 //! [`Client`](super::core::client::Client).
 mod connection;
 mod door;
+mod welcome;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 use super::cache::writer::Request;
 use super::clock::Clock;
 use super::config;
-use super::core::routes::Routes;
+use super::core::routes::SharedRoutes;
+use super::delivery::Time;
 use super::hub::Hub;
+use super::transport::accept::Acceptor;
+use super::wills::Wills;
 use super::wire::ReasonCode;
 use connection::Connection;
+use door::Pass;
 pub use door::{Door, Policy};
+use welcome::Reception;
 
 /// Read from a socket at a time, at most and at least.
 pub(super) const READ_BYTES: usize = 64 * 1024;
@@ -38,11 +45,13 @@ pub struct LocalLeg {
     /// Local sessions.
     pub hub: Hub,
     /// Where messages go.
-    pub routes: Arc<Routes>,
+    pub routes: SharedRoutes,
     /// Who is let in.
     pub door: Arc<Door>,
     /// The clock.
     pub clock: Clock,
+    /// Wills that wait.
+    pub wills: Wills,
     /// Told when the bridge shuts down.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -63,8 +72,40 @@ pub(super) fn make_room(input: &mut BytesMut) {
     }
 }
 
-/// Accepts until shutdown. Ends when every connection has.
-pub async fn serve(listener: TcpListener, config: config::Listener, leg: LocalLeg) {
+/// A connection that was let through the door.
+struct Arrival {
+    address: SocketAddr,
+    /// Since when it is there.
+    at: Time,
+    pass: Pass,
+}
+
+async fn admit(
+    stream: TcpStream,
+    arrival: Arrival,
+    reception: Reception,
+    config: watch::Receiver<config::Listener>,
+    mut leg: LocalLeg,
+) {
+    let policy = leg.door.policy();
+    let welcomed = tokio::select! {
+        welcomed = reception.welcome(stream, arrival.address, policy.connect_timeout()) => welcomed,
+        () = told(&mut leg.shutdown) => None,
+    };
+    if let Some(stream) = welcomed {
+        let connection = Connection::new(leg, &config.borrow(), policy, arrival, reception);
+        connection.run(stream).await;
+    }
+}
+
+/// Accepts until shutdown; each connection under the configuration of its moment. Ends when every connection has.
+pub async fn serve(
+    listener: TcpListener,
+    config: watch::Receiver<config::Listener>,
+    acceptor: Acceptor,
+    leg: LocalLeg,
+) {
+    let reception = Reception::new(acceptor, listener.local_addr().unwrap_or(config.borrow().bind));
     let mut connections = tokio::task::JoinSet::new();
     let mut shutdown = leg.shutdown.clone();
     loop {
@@ -75,8 +116,9 @@ pub async fn serve(listener: TcpListener, config: config::Listener, leg: LocalLe
                     // Refused: closed by being dropped.
                     let Some(pass) = leg.door.enter(address.ip()) else { continue };
                     let ticket = pass.ticket;
-                    let task = connections.spawn(Connection::new(leg.clone(), &config, pass).run(stream));
-                    leg.door.wait(ticket, task);
+                    let arrival = Arrival { address, at: leg.clock.now(), pass };
+                    let admitted = admit(stream, arrival, reception.clone(), config.clone(), leg.clone());
+                    leg.door.wait(ticket, connections.spawn(admitted));
                 }
                 Err(error) => {
                     warn!("accepting a connection: {error}");

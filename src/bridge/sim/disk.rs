@@ -4,7 +4,7 @@ use crate::bridge::cache::memory::Memory;
 use crate::bridge::cache::{Applied, Cache, CacheError, Page, Usage};
 use crate::bridge::core::forwarder::Restored;
 use crate::bridge::delivery::{
-    BridgeId, DropReason, Kind, Outcome, Progress, Seq, Session, Store, Time, Waiting, Write,
+    BridgeId, DropReason, KeptWill, Kind, Outcome, Progress, Seq, Session, Store, Time, Waiting, Write,
 };
 
 /// Commits that a twin makes before it syncs them.
@@ -103,6 +103,9 @@ impl Cache for Disk {
     fn waiting(&mut self, of: BridgeId, kind: Kind, after: Seq, limit: usize) -> Result<Vec<Waiting>, CacheError> {
         self.memory.waiting(of, kind, after, limit)
     }
+    fn oldest(&mut self, of: BridgeId) -> Result<Option<Time>, CacheError> {
+        self.memory.oldest(of)
+    }
     fn usage(&self, bridge: BridgeId) -> Usage {
         self.memory.usage(bridge)
     }
@@ -111,6 +114,9 @@ impl Cache for Disk {
             return Ok(None);
         }
         self.memory.session(client_id)
+    }
+    fn wills(&mut self) -> Result<Vec<KeptWill>, CacheError> {
+        self.memory.wills()
     }
     fn latest(&mut self) -> Result<(Seq, Time), CacheError> {
         self.memory.latest()

@@ -13,6 +13,7 @@ mod shrink;
 mod tests;
 mod waiting;
 mod watch;
+mod will;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ use super::{Applied, Cache, CacheError, Page, Usage};
 use crate::bridge::config::{OnCorruption, Synchronous};
 use crate::bridge::core::forwarder::Restored;
 use crate::bridge::delivery::{
-    BridgeId, Delivery, Held, HeldPhase, Kept, Kind, Origin, Seq, Session, Time, Waiting, Write,
+    BridgeId, Delivery, Held, HeldPhase, Kept, KeptWill, Kind, Origin, Seq, Session, Time, Waiting, Write,
 };
 use crate::bridge::message::{Message, Properties, QoS};
 use crate::bridge::wire::Subscription;
@@ -222,6 +223,10 @@ impl Cache for Sqlite {
         waiting::read(&self.connection, bridge, kind, after, limit).map_err(|error| open::classify(&self.path, error))
     }
 
+    fn oldest(&mut self, bridge: BridgeId) -> Result<Option<Time>, CacheError> {
+        waiting::oldest(&self.connection, bridge).map_err(|error| open::classify(&self.path, error))
+    }
+
     fn shrink(&mut self) -> Result<bool, CacheError> {
         self.watch.check(&self.connection)?;
         self.shrink.step(&self.connection).map_err(|error| self.classify(error))
@@ -252,11 +257,16 @@ impl Cache for Sqlite {
                 no_local: row.get(2)?,
                 retain_as_published: row.get(3)?,
                 retain_handling: row.get(4)?,
+                identifier: None,
             })
         })?;
         let subscriptions = subscriptions.collect::<rusqlite::Result<_>>()?;
         let received_ids = received_ids(&self.connection, &Origin::Local(client_id.into()))?;
         Ok(Some(Session { expiry, expires_at: expires_at.map(time), received_ids, subscriptions }))
+    }
+
+    fn wills(&mut self) -> Result<Vec<KeptWill>, CacheError> {
+        will::read(&self.connection).map_err(|error| open::classify(&self.path, error))
     }
 
     fn latest(&mut self) -> Result<(Seq, Time), CacheError> {

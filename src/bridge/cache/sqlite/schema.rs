@@ -1,12 +1,13 @@
 //! The schema, and its version. Costly to change later: `application_id` and `user_version` name it.
 use rusqlite::Connection;
 
+use super::will;
 use crate::bridge::crash;
 
 /// "MQBR", in the header of every cache file (<https://www.sqlite.org/fileformat2.html#application_id>).
 pub(super) const APPLICATION_ID: i64 = 0x4D51_4252;
 /// Counts the changes of the schema.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// `delivery.state`.
 pub(super) mod state {
@@ -91,13 +92,19 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 pub(super) fn create_in_wal(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(&format!("{SCHEMA} {QOS0_INDEX}"))?;
+    connection.execute_batch(&format!("{SCHEMA} {} {QOS0_INDEX}", will::SCHEMA))?;
     crash::point("schema_uncommitted");
     connection
         .execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"))
 }
 
-/// An index changes nothing of what a file means, so it does not count as a version.
+/// Brings a file of an earlier version up to ours, in one transaction. An index changes nothing of what a file means, so
+/// it does not count as a version.
 pub(super) fn complete(connection: &Connection) -> rusqlite::Result<()> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version < VERSION {
+        let change = format!("BEGIN IMMEDIATE; {} PRAGMA user_version = {VERSION}; COMMIT;", will::SCHEMA);
+        connection.execute_batch(&change)?;
+    }
     connection.execute_batch(QOS0_INDEX)
 }

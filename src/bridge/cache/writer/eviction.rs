@@ -8,6 +8,7 @@ use crate::bridge::cache::Cache;
 use crate::bridge::core::eviction::{Evictor, Need, Unborn};
 use crate::bridge::counters::Counters;
 use crate::bridge::delivery::{BridgeId, DropReason, NewDelivery, Outcome, Progress, Seq, Store, Waiting, Write};
+use crate::bridge::log::UNLIMITED;
 
 /// What has been chosen for one transaction. The forwarder cannot take it any more, so it is committed whatever becomes
 /// of the message that needs the room.
@@ -104,8 +105,8 @@ impl<C: Cache + 'static> Writer<C> {
     /// Says what has been dropped, as far as it is time for that.
     pub(super) fn log_drops(&mut self, counters: &Counters) {
         for line in self.drop_log.poll(self.clock.now()) {
-            let name = counters.bridges.get(&line.bridge).map_or("", |columns| &columns.name);
-            warn!("bridge {name}: {line}");
+            let name = counters.bridges.get(&line.bridge).map_or("", |columns| columns.name.as_str());
+            warn!(target: UNLIMITED, bridge = name, event = "dropped", "bridge {name}: {line}");
         }
     }
 }

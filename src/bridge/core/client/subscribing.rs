@@ -3,11 +3,7 @@ use super::*;
 use crate::bridge::topic;
 
 impl<R> Client<R> {
-    pub(super) fn handle_subscribe(&mut self, subscribe: Subscribe) -> Result<(), WireError> {
-        if subscribe.identifier.is_some() {
-            let what = "SUBSCRIBE with a Subscription Identifier"; // CONNACK says that there are none
-            return Err(WireError::new(ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, what));
-        }
+    pub(super) fn handle_subscribe(&mut self, subscribe: Subscribe) {
         let mut reasons = Vec::new();
         // Each is compared with all that there are.
         let too_many = subscribe.filters.len() > self.guard.limits.max_subscriptions;
@@ -38,7 +34,6 @@ impl<R> Client<R> {
         self.resubscribed = true;
         let packet_id = subscribe.packet_id;
         self.send_after_commit(Packet::Suback(Suback { packet_id, reasons }));
-        Ok(())
     }
 
     pub(super) fn handle_unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), WireError> {

@@ -187,13 +187,13 @@ impl World {
             if let Some(link) = self.publishers[seat.publisher].link.as_mut().filter(|link| link.seat == seat.number) {
                 link.down.push_back((self.now + millis(LATENCY), None));
             }
-            match seat.client.closing_write(now) {
-                Some(write) => {
-                    let line = Line::default();
-                    process.requests.push_back(line.write(vec![write], false));
-                    seat.leaving = Some(line);
-                }
-                None => seat.left = true,
+            let writes = seat.client.ending(&process.routes, now).writes;
+            if writes.is_empty() {
+                seat.left = true;
+            } else {
+                let line = Line::default();
+                process.requests.push_back(line.write(writes, false));
+                seat.leaving = Some(line);
             }
         }
     }

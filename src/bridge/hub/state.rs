@@ -1,0 +1,48 @@
+//! What the bridge says about itself: handed on like any message, and the latest to whoever subscribes later.
+use super::*;
+
+impl Hub {
+    /// Hands a state to whoever subscribes to it, and keeps it in memory in place of the former one.
+    pub fn publish_state(&self, message: &Arc<Message>) {
+        self.states().insert(message.topic.clone(), message.clone());
+        self.distribute(message, None, None);
+    }
+
+    fn states(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Message>>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The states that match a subscription which the session has not had yet.
+    pub(super) fn hand_states(&self, seat: &Seat, subscriptions: &[Subscription]) {
+        if seat.away.is_some() {
+            return;
+        }
+        let is_new = |wanted: &&Subscription| {
+            // [MQTT-3.3.1-11]: Retain Handling 2 wants none.
+            wanted.retain_handling < 2 && !seat.subscriptions.iter().any(|known| known.filter == wanted.filter)
+        };
+        let new: Vec<&Subscription> = subscriptions.iter().filter(is_new).collect();
+        if new.is_empty() {
+            return;
+        }
+        for (name, message) in &*self.states() {
+            if new.iter().any(|wanted| topic::matches(&wanted.filter, name)) {
+                let bytes = message.size() + PARCEL_OVERHEAD;
+                seat.queued.fetch_add(bytes, Ordering::Relaxed);
+                self.memory.fetch_add(bytes, Ordering::Relaxed);
+                let (queued, memory) = (seat.queued.clone(), self.memory.clone());
+                let receipt = Receipt { queued, memory, bytes, all: None };
+                let parcel = Parcel {
+                    message: message.clone(),
+                    qos: message.qos,
+                    retain: true,
+                    subscription_ids: Vec::new(),
+                    expires_at: None,
+                    receipt,
+                };
+                // A connection that has just ended drops it.
+                let _ = seat.parcels.send(parcel);
+            }
+        }
+    }
+}
