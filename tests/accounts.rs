@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use common::{Bridge, Client};
 use mqtt_bridge::bridge::message::{Message, QoS};
-use mqtt_bridge::bridge::wire::{Ack, Connect, Packet, Publish, ReasonCode, Suback, Subscribe, Subscription, Version};
+use mqtt_bridge::bridge::wire::{
+    Ack, Connect, Packet, Publish, ReasonCode, Suback, Subscribe, Subscription, Version, Will,
+};
 
 /// What must stand in no output.
 const SECRET: &str = "s3cr3t-w0rd";
@@ -157,6 +159,72 @@ fn rules_are_kept_for_publishers_and_subscribers_and_what_they_deny_is_counted()
 }
 
 #[test]
+fn a_will_is_refused_where_its_client_may_not_publish_it() {
+    let folder = tempfile::tempdir().unwrap();
+    passwd(&folder.path().join("users"), "alice", SECRET);
+    let rest = "accounts: { password_file: users }\nmetrics: { bind: 127.0.0.1:0 }\n\
+                access: [{ allow: publish, topics: [\"will/%u\"] }, { allow: subscribe, topics: [\"#\"] }]\n";
+    let bridge = Bridge::start(folder.path(), rest);
+    let (mut subscriber, _) = Client::connect(bridge.address, by(Version::V5, "s", "alice", SECRET));
+    subscriber.send(&subscribe(&["#"]));
+    assert!(matches!(subscriber.receive(), Some(Packet::Suback(_))));
+    for version in [Version::V4, Version::V5] {
+        for (topic, reason) in [("will/bob", ReasonCode::NOT_AUTHORIZED), ("will/alice", ReasonCode::SUCCESS)] {
+            let will = Some(Will::new(Message::new(topic, "x", QoS::AtLeastOnce)));
+            let connect = Connect { will, ..by(version, "c", "alice", SECRET) };
+            let (client, connack) = Client::connect(bridge.address, connect);
+            assert_eq!(connack.reason, reason, "{version:?} {topic}");
+            drop(client);
+        }
+        let Some(Packet::Publish(will)) = subscriber.receive() else { panic!("no Will") };
+        assert_eq!(&*will.topic, "will/alice", "that of a client that was not let in is void");
+        subscriber.send(&Packet::Puback(Ack::success(will.packet_id)));
+    }
+    assert_eq!(bridge.metric("publishes_denied_total"), 2);
+    let (_, log) = bridge.terminate();
+    assert!(log.contains("client \"c\" may not publish to \"will/bob\""), "{log}");
+}
+
+#[test]
+fn accounts_and_rules_that_are_read_again_hold_for_who_comes_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let (users, file) = (folder.path().join("users"), folder.path().join("bridge.yaml"));
+    passwd(&users, "alice", SECRET);
+    let rest = "accounts: { password_file: users }\naccess: [{ allow: publish, topics: [old] }]\n";
+    let bridge = Bridge::start(folder.path(), rest);
+    let connect = |user: &str, client_id: &str| {
+        let (client, connack) = Client::connect(bridge.address, by(Version::V5, client_id, user, SECRET));
+        (client, connack.reason)
+    };
+    let answer = |client: &mut Client, topic: &str| {
+        client.send(&publish(topic, QoS::AtLeastOnce, 1));
+        match client.receive() {
+            Some(Packet::Puback(ack)) => ack.reason,
+            other => panic!("{other:?} instead of PUBACK"),
+        }
+    };
+    let (mut alice, _) = connect("alice", "a");
+    assert_eq!(connect("bob", "b").1, ReasonCode::BAD_USER_NAME_OR_PASSWORD);
+    passwd(&users, "bob", SECRET);
+    assert!(bridge_command(&["passwd", users.to_str().unwrap(), "alice", "--delete"], "").status.success());
+    let text = std::fs::read_to_string(&file).unwrap().replace("[old]", "[new]");
+    std::fs::write(&file, text).unwrap();
+    bridge.process.signal(libc::SIGHUP);
+    for said in ["reload: access: applied", "reload: accounts: applied", "reload: done, 2 changes"] {
+        assert!(bridge.process.line(said).is_some(), "{said}");
+    }
+    assert_eq!(connect("alice", "c").1, ReasonCode::BAD_USER_NAME_OR_PASSWORD);
+    let (mut bob, reason) = connect("bob", "b");
+    assert_eq!(reason, ReasonCode::SUCCESS);
+    assert_eq!([answer(&mut bob, "old"), answer(&mut bob, "new")], [ReasonCode::NOT_AUTHORIZED, ReasonCode::SUCCESS]);
+    // Who was there keeps the rules by which it was let in.
+    assert_eq!(
+        [answer(&mut alice, "old"), answer(&mut alice, "new")],
+        [ReasonCode::SUCCESS, ReasonCode::NOT_AUTHORIZED]
+    );
+}
+
+#[test]
 fn a_session_of_another_user_brings_no_subscription_that_one_may_not_have() {
     let folder = tempfile::tempdir().unwrap();
     for user in ["alice", "bob"] {
@@ -199,6 +267,7 @@ fn an_open_listener_is_warned_of_and_a_configuration_that_makes_no_sense_is_refu
     std::fs::write(folder.path().join("bad"), format!("alice:{SECRET}\n")).unwrap();
     for (rest, wanted) in [
         ("accounts: {}\n", "bridge.yaml:2: accounts: nobody could connect"),
+        ("accounts: { certificate_user: subject }\n", "accounts.certificate_user: no listener asks"),
         ("accounts: { password_file: bad }\n", "bad:1: no argon2id hash behind the user"),
         ("accounts: { password_file: none }\n", "bridge.yaml:2: accounts.password_file:"),
         ("access:\n  - { topics: [a] }\n", "access[0]: `allow` or `deny`"),

@@ -111,6 +111,13 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
         let what = "nobody could connect: password_file, certificate_user or `anonymous: true`";
         return wrong("accounts".to_owned(), what.to_owned());
     }
+    let asks = |listener: &Listener| listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    if config.accounts.as_ref().is_some_and(|accounts| accounts.certificate_user.is_some())
+        && !config.listeners.iter().any(asks)
+    {
+        let what = "no listener asks its clients for a certificate: tls.client_ca of a listener";
+        return wrong("accounts.certificate_user".to_owned(), what.to_owned());
+    }
     for (index, rule) in config.access.iter().flatten().enumerate() {
         let key = format!("access[{index}]");
         if rule.allow.is_some() == rule.deny.is_some() {
