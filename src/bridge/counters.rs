@@ -145,6 +145,16 @@ pub struct Counters {
     pub refused: u64,
     /// Messages handed to local subscribers.
     pub distributed: u64,
+    /// PUBLISHes that their client may not send, or whose topic is beyond a limit.
+    pub publishes_denied: u64,
+    /// Subscriptions that their client may not have, or that are beyond a limit.
+    pub subscriptions_denied: u64,
+    /// CONNECTs that were refused for what they showed.
+    pub logins_refused: u64,
+    /// Connections closed because there were as many as there may be.
+    pub connections_refused: u64,
+    /// Connections closed because too many had not been let in.
+    pub connections_half_open_closed: u64,
     /// Messages dropped because a local subscriber did not keep up.
     pub subscriber_overflow: u64,
     /// Local clients whose acknowledgements wait for room (`when_full: block`).

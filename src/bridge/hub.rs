@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedMutexGuard, mpsc, watch};
 
 use super::clock::Clock;
+use super::core::limits;
 use super::core::outgoing::{self, Outgoing};
 use super::counters::Shared;
 use super::delivery::Time;
@@ -23,6 +24,8 @@ const PARCEL_OVERHEAD: usize = 128;
 #[derive(Debug)]
 pub struct Receipt {
     queued: Arc<AtomicUsize>,
+    /// Of all sessions together.
+    memory: Arc<AtomicUsize>,
     bytes: usize,
     /// Held for whoever waits until all connected subscribers have the message.
     all: Option<Arc<dyn std::any::Any + Send + Sync>>,
@@ -31,6 +34,7 @@ pub struct Receipt {
 impl Drop for Receipt {
     fn drop(&mut self) {
         self.queued.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.memory.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -78,6 +82,10 @@ struct Seats {
 #[derive(Debug, Clone)]
 pub struct Hub {
     seats: Arc<Mutex<Seats>>,
+    /// Bytes that are on their way to all sessions together.
+    memory: Arc<AtomicUsize>,
+    /// So many there may be.
+    max_memory: Arc<AtomicUsize>,
     /// The bridge's own messages about itself, the latest of each topic, for whoever subscribes.
     states: Arc<Mutex<BTreeMap<Arc<str>, Arc<Message>>>>,
     counters: Shared,
@@ -154,9 +162,15 @@ impl Place {
 }
 
 impl Hub {
-    /// A hub without sessions.
-    pub fn new(counters: Shared, clock: Clock) -> Self {
-        Self { seats: Arc::default(), states: Arc::default(), counters, clock }
+    /// A hub without sessions. At most `max_memory` bytes are to be on their way to all of them together.
+    pub fn new(max_memory: usize, counters: Shared, clock: Clock) -> Self {
+        let (seats, states, memory) = Default::default();
+        Self { seats, states, memory, max_memory: Arc::new(max_memory.into()), counters, clock }
+    }
+
+    /// So many from now on.
+    pub fn set_max_memory(&self, max_memory: usize) {
+        self.max_memory.store(max_memory, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Seats> {
@@ -246,6 +260,7 @@ impl Hub {
         let expires_at = message.properties.message_expiry.map(|secs| now + Duration::from_secs(secs.into()));
         let (mut distributed, mut overflow) = (0, 0);
         seats.by_client.retain(|_, seat| !seat.has_expired(now));
+        let (sharers, max_memory) = (seats.by_client.len(), self.max_memory.load(Ordering::Relaxed));
         for (client_id, seat) in &seats.by_client {
             let own = publisher == Some(&**client_id);
             let mut subscription_ids = Vec::new();
@@ -266,7 +281,8 @@ impl Hub {
                 continue;
             }
             let bytes = message.size() + PARCEL_OVERHEAD;
-            if seat.queued.load(Ordering::Relaxed) + bytes > seat.limit {
+            let (queued, total) = (seat.queued.load(Ordering::Relaxed), self.memory.load(Ordering::Relaxed));
+            if !limits::has_room(queued, bytes, seat.limit, total, max_memory, sharers) {
                 overflow += 1;
                 if qos != QoS::AtMostOnce && !is_away {
                     seat.close.send_replace(Some(ReasonCode::QUOTA_EXCEEDED));
@@ -274,7 +290,9 @@ impl Hub {
                 continue;
             }
             seat.queued.fetch_add(bytes, Ordering::Relaxed);
-            let receipt = Receipt { queued: seat.queued.clone(), bytes, all: all.clone().filter(|_| !is_away) };
+            self.memory.fetch_add(bytes, Ordering::Relaxed);
+            let (queued, memory) = (seat.queued.clone(), self.memory.clone());
+            let receipt = Receipt { queued, memory, bytes, all: all.clone().filter(|_| !is_away) };
             let parcel = Parcel {
                 message: message.clone(),
                 qos,

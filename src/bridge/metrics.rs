@@ -150,12 +150,21 @@ const BRIDGE_LIMITS: [(&str, &str, LimitReading); 2] = [
     ("cache_max_bytes", "Bytes of topics, properties and payloads that may wait", |limits| limits.1),
 ];
 
-const PROCESS_COUNTERS: [(&str, &str, ProcessReading); 8] = [
+const PROCESS_COUNTERS: [(&str, &str, ProcessReading); 13] = [
     ("publishes_received", "PUBLISHes that were new", |c| c.received),
     ("publishes_repeated", "PUBLISHes that repeated one that is kept", |c| c.repeated),
     ("publishes_refused", "PUBLISHes refused", |c| c.refused),
     ("messages_distributed", "Messages handed to local subscribers", |c| c.distributed),
     ("subscriber_overflows", "Messages for local subscribers that did not keep up", |c| c.subscriber_overflow),
+    ("publishes_denied", "PUBLISHes that their client may not send, or beyond a limit", |c| c.publishes_denied),
+    ("subscriptions_denied", "Subscriptions that their client may not have, or beyond a limit", |c| {
+        c.subscriptions_denied
+    }),
+    ("logins_refused", "CONNECTs refused for what they showed", |c| c.logins_refused),
+    ("connections_refused", "Connections closed because there were as many as may be", |c| c.connections_refused),
+    ("connections_half_open_closed", "Connections closed because too many had not been let in", |c| {
+        c.connections_half_open_closed
+    }),
     ("cache_commits", "Commits of the cache", |c| c.commits),
     ("reloads", "Configurations that were read again and put in force", |c| c.reloads),
     ("invariant_violations", "Writes that broke an invariant of the cache", |c| c.invariant_violations),

@@ -2,6 +2,7 @@
 //!
 //! A PUBLISH comes in through [`listener`], is decided on in [`core::client`], committed by [`cache::writer`], put into
 //! the [`core::ring`] of each remote that it goes to, and sent by [`core::forwarder`] through [`remote`].
+pub mod accounts;
 pub mod cache;
 pub mod clock;
 pub mod config;
@@ -9,6 +10,7 @@ pub mod core;
 pub mod counters;
 pub mod crash;
 pub mod delivery;
+pub mod descriptors;
 pub mod hub;
 pub mod listener;
 pub mod log;

@@ -4,6 +4,8 @@ mod reload;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -23,8 +25,9 @@ use super::core::forwarder::{Forwarder, Settings};
 use super::core::ring::Ring;
 use super::core::routes::{Routes, SharedRoutes};
 use super::counters::{BridgeCounters, Shared};
+use super::descriptors;
 use super::hub::Hub;
-use super::listener::{self, LocalLeg};
+use super::listener::{self, Door, LocalLeg, Policy};
 use super::log::UNLIMITED;
 use super::metrics;
 use super::remote::{RemoteLeg, Surroundings};
@@ -119,6 +122,13 @@ pub async fn run(
     match &config.cache {
         Some(cache) => {
             let (sqlite, aside) = Sqlite::open_or_set_aside(&cache.path, cache.synchronous, cache.on_corruption)?;
+            if let Some(folder) = shared_folder(&cache.path) {
+                warn!(
+                    "cache.path: other users of this machine may write to {}: they can remove or replace the cache; \
+                     chmod go-w, or a directory of its own",
+                    folder.display()
+                );
+            }
             if let Some(aside) = aside {
                 warn!("the cache was corrupted or foreign; it was set aside as {}", aside.display());
             }
@@ -126,6 +136,13 @@ pub async fn run(
         }
         None => run_with(Memory::default(), &config, identities, bound, metrics, reloads, stop).await,
     }
+}
+
+/// The directory of a cache, where others may remove or rename what is not theirs (a sticky one keeps them from that).
+fn shared_folder(cache: &Path) -> Option<PathBuf> {
+    let folder = cache.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mode = std::fs::metadata(folder).ok()?.permissions().mode();
+    (mode & 0o022 != 0 && mode & 0o1000 == 0).then(|| folder.to_owned())
 }
 
 async fn run_with<C: Cache + 'static>(
@@ -142,7 +159,7 @@ async fn run_with<C: Cache + 'static>(
     }
     let clock = Clock::start(cache.latest()?.1);
     let counters = Shared::default();
-    let hub = Hub::new(counters.clone(), clock);
+    let hub = Hub::new(config.limits.max_memory as usize, counters.clone(), clock);
     let mut routes = Routes::default();
     let mut outlets = HashMap::new();
     let mut legs = Vec::new();
@@ -205,8 +222,11 @@ async fn run_with<C: Cache + 'static>(
         std::thread::Builder::new().name("cache".to_owned()).spawn(move || writer.run()).map_err(StartError::Thread)?;
     tokio::spawn(remind(requests.downgrade()));
     let routes = SharedRoutes::new(routes);
+    let door = Door::new(Policy::new(config), connections(config), counters.clone(), clock);
     let mut running = Running {
         identities,
+        door: door.clone(),
+        hub: hub.clone(),
         config: config.clone(),
         requests: requests.downgrade(),
         routes: routes.clone(),
@@ -247,6 +267,7 @@ async fn run_with<C: Cache + 'static>(
         requests: requests.clone(),
         hub,
         routes,
+        door,
         clock,
         wills: wills.clone(),
         shutdown: local_stopped.clone(),
@@ -320,6 +341,26 @@ async fn end(
     drop(requests);
 }
 
+/// How many connections the descriptors allow, once there are as many as the process may have.
+fn connections(config: &Config) -> usize {
+    let descriptors = match descriptors::raise() {
+        Ok(descriptors) => descriptors,
+        Err(error) => {
+            warn!("asking how many descriptors there may be: {error}; 1024 are assumed");
+            1024
+        }
+    };
+    let (allowed, wanted) = (descriptors::connections(descriptors), config.limits.max_connections);
+    info!("{descriptors} descriptors: {} connections at a time", allowed.min(wanted));
+    if allowed < wanted {
+        warn!(
+            "limits.max_connections: {wanted}: {descriptors} descriptors allow {allowed}; raise the hard limit \
+             (LimitNOFILE= of the unit, ulimit -Hn)"
+        );
+    }
+    allowed
+}
+
 fn limits(config: &Config, bridge: &config::Bridge) -> Limits {
     let cache_qos0 = bridge.cache_qos0;
     match &config.cache {
@@ -331,5 +372,20 @@ fn limits(config: &Config, bridge: &config::Bridge) -> Limits {
             cache_qos0,
         },
         None => Limits { cache_qos0, ..Limits::NONE },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_named_unless_it_is_sticky() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("cache.db");
+        for (mode, shared) in [(0o700, false), (0o755, false), (0o775, true), (0o777, true), (0o1777, false)] {
+            std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(shared_folder(&cache).is_some(), shared, "{mode:o}");
+        }
     }
 }

@@ -75,6 +75,9 @@ pub fn matches(filter: &str, name: &str) -> bool {
 
 /// Whether every Topic Name that `narrow` matches is matched by `wide` as well.
 pub fn covers(wide: &str, narrow: &str) -> bool {
+    if narrow.starts_with('$') && wide.starts_with(['+', '#']) {
+        return false; // [MQTT-4.7.2-1]
+    }
     let mut levels = narrow.split('/');
     for wanted in wide.split('/') {
         match (wanted, levels.next()) {
@@ -170,8 +173,20 @@ mod tests {
         for (wide, narrow) in [("#", "a/+"), ("a/#", "a/b/#"), ("a/+", "a/b"), ("a/+", "a/+"), ("a", "a")] {
             assert!(covers(wide, narrow), "{wide} covers {narrow}");
         }
-        for (wide, narrow) in [("a/+", "a/#"), ("a/b", "a/+"), ("a/+", "a/b/c"), ("b", "a")] {
+        for (wide, narrow) in
+            [("a/+", "a/#"), ("a/b", "a/+"), ("a/+", "a/b/c"), ("b", "a"), ("#", "$SYS/#"), ("+/a", "$SYS/a")]
+        {
             assert!(!covers(wide, narrow), "{wide} does not cover {narrow}");
+        }
+    }
+
+    #[test]
+    fn filters_overlap_where_one_name_matches_both() {
+        for (one, other) in [("a/#", "a"), ("+/b", "a/+"), ("a/b", "a/b"), ("#", "a/+/c"), ("a/+/c", "a/b/#")] {
+            assert!(overlap(one, other) && overlap(other, one), "{one} and {other}");
+        }
+        for (one, other) in [("a", "b"), ("a/+", "a"), ("#", "$SYS/x"), ("a/+/c", "a/b/d"), ("a/b/c", "a/+")] {
+            assert!(!overlap(one, other) && !overlap(other, one), "{one} and {other}");
         }
     }
 }

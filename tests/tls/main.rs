@@ -4,6 +4,7 @@
 mod common;
 
 mod authority;
+mod certified;
 mod files;
 mod mosquitto;
 mod refusals;

@@ -2,6 +2,7 @@
 use std::process::ExitCode;
 
 use mqtt_bridge::bridge::cache::CacheError;
+use mqtt_bridge::bridge::config::PasswordFileError;
 use mqtt_bridge::bridge::supervisor::StartError;
 #[cfg(feature = "lab")]
 use mqtt_bridge::scenario::environment::docker::DockerError;
@@ -28,6 +29,9 @@ fn of(error: &anyhow::Error) -> u8 {
     }
     if let Some(error) = error.downcast_ref::<CacheError>() {
         return if error.is_environment() { ENVIRONMENT } else { INVALID };
+    }
+    if let Some(PasswordFileError::Io { .. }) = error.downcast_ref() {
+        return ENVIRONMENT;
     }
     if error.is::<std::io::Error>() || error.is::<crate::cache::InUse>() {
         return ENVIRONMENT;

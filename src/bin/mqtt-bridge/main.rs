@@ -14,6 +14,7 @@ mod fault_proxy;
 mod healthy;
 mod log;
 mod man;
+mod passwd;
 #[cfg(feature = "lab")]
 mod probe;
 mod reload;
@@ -44,6 +45,7 @@ enum Command {
     Check(check::Arguments),
     Cache(cache::Arguments),
     Healthy(healthy::Arguments),
+    Passwd(passwd::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
     #[cfg(feature = "lab")]
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Cache(arguments) => cache::run(&arguments),
         Command::Healthy(arguments) => healthy::run(&arguments),
+        Command::Passwd(arguments) => passwd::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
         #[cfg(feature = "lab")]

@@ -51,6 +51,8 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
             return wrong(&format!("{key}.{leaf}"), what);
         }
     }
+    super::accounts::check(config)?;
+    super::limits::check(config)?;
     if let Some(cache) = &config.cache {
         if cache.max_messages == 0 || cache.max_bytes == 0 {
             return wrong("cache", "max_messages and max_bytes must be at least 1".to_owned());
@@ -234,6 +236,7 @@ fn several_servers(bridge: &Bridge, exactly_once: bool) -> Vec<String> {
 /// What is allowed but costs a guarantee, in words, for `check` and the log.
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = tls::warnings(config);
+    super::accounts::warnings(config, &mut warnings);
     if let Some(cache) = &config.cache {
         if cache.synchronous == Synchronous::Normal {
             warnings.push(

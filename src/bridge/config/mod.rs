@@ -1,4 +1,5 @@
 //! `bridge.yaml`: what was typed, with its defaults, checked before anything starts. A `nanomq.conf` is translated into one.
+mod accounts;
 mod bridge;
 mod cache;
 mod check;
@@ -6,10 +7,12 @@ mod defaults;
 pub mod endurance;
 mod file;
 mod hops;
+mod limits;
 mod listener;
 mod load;
 pub mod nanomq;
 mod operation;
+mod password_file;
 pub mod reload;
 mod secret;
 mod server;
@@ -22,13 +25,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use accounts::{AccessRule, Accounts, Actions, CertificateUser, rules};
 pub use bridge::{Bridge, Drain, Forward, Reconnect, Subscription};
 pub use cache::{Cache, Durability, OnCorruption, Synchronous, WhenFull};
 pub use check::{roughly, warnings};
 pub use file::File;
+pub use limits::Limits;
 pub use listener::Listener;
 pub use load::{LoadError, Loaded, load};
 pub use operation::{Log, LogFormat, LogLevel};
+pub use password_file::{PasswordFile, PasswordFileError, check_user, parse as parse_passwords};
 pub use secret::Secret;
 pub use server::{Scheme, Server};
 pub use servers::Servers;
@@ -48,6 +54,15 @@ pub struct Config {
     /// An existing broker as the local side.
     #[serde(default, deserialize_with = "source::short_or_long", skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// Who local clients are; absent: nobody is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounts: Option<Accounts>,
+    /// What they may do, the first rule that applies deciding; absent: everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Vec<AccessRule>>,
+    /// What hostile clients may cost.
+    #[serde(default)]
+    pub limits: Limits,
     /// The offline cache; without it and without bridges, sessions live in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
@@ -86,7 +101,8 @@ impl Config {
         let mut config: Self = document.parse()?;
         check::check(&config).map_err(|complaint| document.wrong(&complaint.key, complaint.what))?;
         hops::resolve(&mut config);
-        secret::read_password_files(&mut config, document)?;
+        secret::fetch(&mut config, document)?;
+        accounts::read(&mut config, document)?;
         tls::check::read_files(&mut config, Some(document.file()))
             .map_err(|complaint| document.wrong(&complaint.key, complaint.what))?;
         if config.cache.is_none() && !config.bridges.is_empty() {

@@ -6,7 +6,9 @@ use serde_json::Value;
 use super::Config;
 
 /// What is applied without a restart, as paths in bridge.yaml; `*` is any element of a list.
-const APPLIED: [&str; 19] = [
+const APPLIED: [&str; 22] = [
+    "access",
+    "accounts",
     "bridges.*.ack_timeout",
     "bridges.*.cache_qos0",
     "bridges.*.connect_timeout",
@@ -22,6 +24,7 @@ const APPLIED: [&str; 19] = [
     "cache.max_bytes",
     "cache.max_messages",
     "cache.when_full",
+    "limits",
     "listeners.*.max_packet_size",
     "listeners.*.max_queued_bytes",
     "listeners.*.receive_maximum",
@@ -53,6 +56,10 @@ pub fn changes(running: &Config, new: &Config) -> Vec<Change> {
     let of_the_source = |config: &Config| config.source.as_ref().and_then(|source| source.password.clone());
     if of_the_source(running) != of_the_source(new) {
         found.insert(Change::NeedsRestart("source.password".to_owned()));
+    }
+    // What the password file holds is not written at all.
+    if running.accounts != new.accounts {
+        found.insert(Change::Applied("accounts".to_owned()));
     }
     if found.is_empty() && sorted(running) != sorted(new) {
         found.insert(Change::NeedsRestart("a secret".to_owned()));
@@ -97,6 +104,9 @@ pub fn merged(running: &Config, new: &Config) -> Config {
         listener.max_queued_bytes = new.max_queued_bytes;
         listener.receive_maximum = new.receive_maximum;
     }
+    merged.access = new.access.clone();
+    merged.accounts = new.accounts.clone();
+    merged.limits = new.limits.clone();
     merged.state_interval = new.state_interval;
     merged
 }
@@ -197,6 +207,9 @@ bridges:
             (":1883", ":1883, max_queued_bytes: 2KiB", "listeners.127.0.0.1:1883.max_queued_bytes"),
             (":1883", ":1883, receive_maximum: 2", "listeners.127.0.0.1:1883.receive_maximum"),
             ("cache:", "state_interval: 1s\ncache:", "state_interval"),
+            ("cache:", "accounts: { anonymous: true }\ncache:", "accounts"),
+            ("cache:", "access: [{ allow: both, topics: [a] }]\ncache:", "access"),
+            ("cache:", "limits: { max_half_open: 7 }\ncache:", "limits"),
         ] {
             assert_eq!(changed(from, to), applied(key));
         }

@@ -3,12 +3,15 @@
 //! Call a `handle_*` method for whatever happened, then [`flush`](Client::flush), then write
 //! [`transmit`](Client::transmit) and perform each [`Effect`], and wait.
 mod connecting;
+mod guard;
 mod subscribing;
 mod will;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use guard::{Credentials, Denied, Guard};
 
 use super::intake::{Accepted, Intake, Release, Ticket};
 use super::outgoing::{Outgoing, Parcel};
@@ -23,8 +26,6 @@ use crate::bridge::wire::{
 };
 pub use will::Ending;
 
-/// How long a client may take from the TCP connection to its CONNECT.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may acknowledge nothing of what it has been sent.
 const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Unsent bytes above which no further PUBLISH is encoded.
@@ -37,6 +38,8 @@ pub const TOPIC_ALIAS_MAXIMUM: u16 = 16;
 /// What the shell is to do.
 #[derive(Debug, PartialEq)]
 pub enum Effect {
+    /// Find out whether it is who it says; answer with [`Client::handle_authenticated`].
+    Authenticate(Credentials),
     /// End any other connection of this client, open its session, and answer with [`Client::handle_opened`].
     Open {
         /// Client Identifier.
@@ -57,12 +60,16 @@ pub enum Effect {
         /// Why, for the log.
         why: String,
     },
+    /// It was refused, and is to be counted.
+    Denied(Denied),
 }
 
 #[derive(Debug)]
 enum State {
     /// CONNECT must come until then.
     Expecting(Time),
+    /// It must be known who it is until then.
+    Authenticating(Box<Connect>, Time),
     Opening(Box<Connect>),
     /// The session is open, and CONNACK waits for the commit of the Will.
     Arming,
@@ -85,6 +92,9 @@ pub struct Client<R> {
     state: State,
     version: Version,
     client_id: Arc<str>,
+    /// The client has none of its own.
+    assigned: bool,
+    guard: Guard,
     expiry: u32,
     /// The session was to outlive the connection from the first, so there is something to end.
     kept: bool,
@@ -128,9 +138,11 @@ impl<R> Client<R> {
     /// A TCP connection has been accepted.
     pub fn new(receive_maximum: u16, maximum_packet_size: u32, now: Time) -> Self {
         Self {
-            state: State::Expecting(now + CONNECT_TIMEOUT),
+            state: State::Expecting(now + Guard::default().limits.connect_timeout),
             version: Version::V5,
             client_id: "".into(),
+            assigned: false,
+            guard: Guard::default(),
             expiry: 0,
             kept: false,
             may_keep: false,
@@ -160,10 +172,21 @@ impl<R> Client<R> {
         }
     }
 
+    /// The same, held to more than the protocol.
+    #[must_use]
+    pub fn guarded(self, guard: Guard, now: Time) -> Self {
+        Self { state: State::Expecting(now + guard.limits.connect_timeout), guard, ..self }
+    }
+
+    /// Whether it is known who it is.
+    pub fn is_let_in(&self) -> bool {
+        matches!(self.state, State::Opening(_) | State::Arming | State::Open)
+    }
+
     /// Whether more may be read from the client.
     pub fn wants_read(&self) -> bool {
         let open = matches!(self.state, State::Expecting(_) | State::Open) && self.closing.is_none();
-        open && self.intake.has_room() && self.out.len() < HIGH_WATER
+        open && !self.guard.paced() && self.intake.has_room() && self.out.len() < HIGH_WATER
     }
 
     /// Whether the connection is closed.
@@ -219,9 +242,10 @@ impl<R> Client<R> {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     pub fn deadline(&self) -> Option<Time> {
         match self.state {
-            State::Expecting(until) => Some(until),
+            State::Expecting(until) | State::Authenticating(_, until) => Some(until),
             // Nothing is heard of a client that is not read from, and that is not its silence.
             State::Open if self.wants_read() => [self.silent_at(), self.stuck_at()].into_iter().flatten().min(),
+            State::Open if self.closing.is_none() => self.guard.deadline(),
             State::Open | State::Opening(_) | State::Arming | State::Closed => None,
         }
     }
@@ -236,9 +260,16 @@ impl<R> Client<R> {
 
     /// Time has passed ([MQTT-3.1.2-22]).
     pub fn handle_timeout(&mut self, now: Time) {
+        if self.guard.pace.handle_time(now) {
+            self.heard = now;
+            return;
+        }
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             match self.state {
-                State::Expecting(_) => self.close_at_once("no CONNECT within 10 s"),
+                State::Expecting(_) => self.close_at_once("no CONNECT within limits.connect_timeout"),
+                State::Authenticating(..) => {
+                    self.handle_authenticated(Err(ReasonCode::SERVER_BUSY));
+                }
                 // Others may wait for it: the remote is acknowledged when every connected subscriber has a message.
                 _ if self.stuck_at().is_some_and(|at| at <= now) => {
                     self.close(ReasonCode::UNSPECIFIED_ERROR, Some("it acknowledges none of its messages"));
@@ -304,7 +335,7 @@ impl<R> Client<R> {
                 self.outgoing.handle_pubcomp(ack);
             }
             Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe),
-            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(&unsubscribe),
+            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(&unsubscribe)?,
             Packet::Pingreq => self.send(&Packet::Pingresp),
             Packet::Disconnect(disconnect) => {
                 if let Some(expiry) = disconnect.session_expiry {
@@ -332,6 +363,7 @@ impl<R> Client<R> {
     }
 
     fn handle_publish(&mut self, publish: &Publish, routes: &Routes, now: Time) -> Result<(), WireError> {
+        self.guard.pace.handle_publish(now);
         let Accepted::Submit(ticket) = self.intake.handle_publish(publish)? else { return Ok(()) };
         if publish.qos != QoS::AtMostOnce {
             self.unanswered += 1;
@@ -339,6 +371,14 @@ impl<R> Client<R> {
                 let what = format!("more than {} PUBLISHes unacknowledged", self.receive_maximum);
                 return Err(WireError::new(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, what));
             }
+        }
+        if let Some(reason) = self.guard.refuses(&publish.topic) {
+            self.effects.push_back(Effect::Denied(Denied::Publish(publish.topic.clone())));
+            // 3.1.1 can only acknowledge it or close the connection, and whoever comes back would send it again, for
+            // ever, and nothing behind it ([MQTT-3.3.5-2] there).
+            let outcome = if self.version == Version::V5 { Err(reason) } else { Ok(()) };
+            self.intake.handle_stored(ticket, outcome);
+            return Ok(());
         }
         if !is_payload_valid(&publish.message.properties.other, &publish.message.payload) {
             let (reason, what) = (ReasonCode::PAYLOAD_FORMAT_INVALID, "PUBLISH: the payload is not the UTF-8 it says");
@@ -394,6 +434,10 @@ impl<R> Client<R> {
 
     /// Encodes acknowledgements and messages, and gives what has been read to be committed, as one.
     pub fn flush(&mut self, now: Time) {
+        if self.guard.pace.handle_time(now) {
+            // Nothing is heard of a client that is not read from.
+            self.heard = now;
+        }
         // Once for all that came together: as many copies as SUBSCRIBEs would let one segment fill the memory.
         if std::mem::take(&mut self.resubscribed) {
             self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));

@@ -29,7 +29,9 @@ impl Hub {
             if new.iter().any(|wanted| topic::matches(&wanted.filter, name)) {
                 let bytes = message.size() + PARCEL_OVERHEAD;
                 seat.queued.fetch_add(bytes, Ordering::Relaxed);
-                let receipt = Receipt { queued: seat.queued.clone(), bytes, all: None };
+                self.memory.fetch_add(bytes, Ordering::Relaxed);
+                let (queued, memory) = (seat.queued.clone(), self.memory.clone());
+                let receipt = Receipt { queued, memory, bytes, all: None };
                 let parcel = Parcel {
                     message: message.clone(),
                     qos: message.qos,

@@ -1,25 +1,33 @@
 //! One connection of a local client.
+use std::sync::Arc;
+
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info};
 
-use super::welcome::Door;
-use super::{LAST_WRITE_TIMEOUT, LocalLeg, READ_BYTES, WRITE_TIMEOUT, make_room, told};
+use super::door::{Pass, Policy};
+use super::welcome::Reception;
+use super::{Arrival, FIRST_READ_BYTES, LAST_WRITE_TIMEOUT, LocalLeg, READ_BYTES, WRITE_TIMEOUT, make_room, told};
 use crate::bridge::cache::Applied;
 use crate::bridge::cache::writer::{Answer, Request, Written};
 use crate::bridge::config;
-use crate::bridge::core::client::{Client, Effect, TOPIC_ALIAS_MAXIMUM};
+use crate::bridge::core::client::{Client, Credentials, Effect, TOPIC_ALIAS_MAXIMUM};
 use crate::bridge::crash;
 use crate::bridge::hub::{Parcel, Place, Receipt};
 use crate::bridge::transport::Stream;
 use crate::bridge::wills;
-use crate::bridge::wire::{Decoder, ReasonCode};
+use crate::bridge::wire::{Decoder, Packet, ReasonCode};
 
 pub(super) struct Connection {
     leg: LocalLeg,
+    /// The one of its arrival.
+    policy: Arc<Policy>,
+    pass: Pass,
+    /// The user that its certificate names.
+    certified: Option<String>,
     /// Until the first bytes have come.
-    door: Option<Door>,
+    reception: Option<Reception>,
     client: Client<Receipt>,
     decoder: Decoder,
     place: Option<Place>,
@@ -30,6 +38,9 @@ pub(super) struct Connection {
     /// What waits for room was given up.
     released: bool,
     max_queued_bytes: usize,
+    max_packet_size: u32,
+    /// Bytes that the decoder has of a packet that is not whole.
+    partial: usize,
 }
 
 /// What a connection waits for.
@@ -42,26 +53,40 @@ enum Event {
 }
 
 impl Connection {
-    pub(super) fn new(leg: LocalLeg, config: &config::Listener, door: Door) -> Self {
+    pub(super) fn new(
+        leg: LocalLeg,
+        config: &config::Listener,
+        policy: Arc<Policy>,
+        arrival: Arrival,
+        reception: Reception,
+    ) -> Self {
         let (answer, answers) = Answer::channel();
         let maximum = config.max_packet_size as u32;
         Self {
-            door: Some(door),
-            client: Client::new(config.receive_maximum, maximum, leg.clock.now())
-                .limited(config.max_keep_alive(), config.max_session_expiry()),
-            decoder: Decoder::server(maximum).with_topic_alias_maximum(TOPIC_ALIAS_MAXIMUM),
+            client: Client::new(config.receive_maximum, maximum, arrival.at)
+                .limited(config.max_keep_alive(), config.max_session_expiry())
+                .guarded(policy.guard(), arrival.at),
+            decoder: Decoder::server(maximum.min(policy.max_connect_size()))
+                .with_topic_alias_maximum(TOPIC_ALIAS_MAXIMUM),
             place: None,
             answers,
             answer,
-            input: BytesMut::with_capacity(READ_BYTES),
+            input: BytesMut::with_capacity(FIRST_READ_BYTES),
             eof: false,
             released: false,
             max_queued_bytes: config.max_queued_bytes as usize,
+            max_packet_size: maximum,
+            partial: 0,
+            certified: None,
+            reception: Some(reception),
+            policy,
+            pass: arrival.pass,
             leg,
         }
     }
 
     pub(super) async fn run(mut self, mut stream: Stream) {
+        self.certified = self.policy.certified(stream.peer_identity());
         while !self.client.is_finished() {
             self.decode();
             self.client.flush(self.leg.clock.now());
@@ -110,8 +135,14 @@ impl Connection {
             let taken = self.input.len() - input.len();
             self.input.advance(taken);
             match decoded {
-                Ok(Some(packet)) => self.client.handle_packet(packet, &routes, self.leg.clock.now()),
-                Ok(None) => {}
+                Ok(Some(packet)) => {
+                    if matches!(packet, Packet::Connect(_)) {
+                        self.decoder.set_maximum_packet_size(self.max_packet_size);
+                    }
+                    self.hold(0);
+                    self.client.handle_packet(packet, &routes, self.leg.clock.now());
+                }
+                Ok(None) => self.hold(self.partial + taken),
                 Err(error) => self.client.handle_violation(&error),
             }
         }
@@ -120,11 +151,43 @@ impl Connection {
         }
     }
 
+    /// The decoder has so many bytes of a packet that is not whole.
+    fn hold(&mut self, bytes: usize) {
+        self.partial = bytes;
+        // What a read may bring is there anyway.
+        if !self.pass.hold(if bytes > READ_BYTES { bytes } else { 0 }) {
+            self.client.handle_close(ReasonCode::QUOTA_EXCEEDED);
+        }
+    }
+
+    /// Finds out who the client is, within the time that it has for that.
+    async fn authenticate(&mut self, credentials: Credentials) {
+        let policy = self.policy.clone();
+        let Some(accounts) = &policy.accounts else { return self.client.handle_authenticated(Ok(None)) };
+        let deadline = self.client.deadline().unwrap_or_else(|| self.leg.clock.now());
+        let client_id = credentials.client_id.clone();
+        let authenticated = tokio::select! {
+            user = accounts.authenticate(credentials, self.certified.as_deref(), self.pass.address) => user,
+            () = tokio::time::sleep_until(self.leg.clock.instant(deadline)) => Err(ReasonCode::SERVER_BUSY),
+            () = told(&mut self.leg.shutdown) => Err(ReasonCode::SERVER_SHUTTING_DOWN),
+        };
+        match &authenticated {
+            Ok(user) => self.client.handle_authenticated(Ok(user.as_deref())),
+            Err(reason) => {
+                self.leg.door.not_let_in(self.pass.address, &client_id, &reason.to_string());
+                self.client.handle_authenticated(Err(*reason));
+            }
+        }
+    }
+
     /// Performs the effects; fails where the writer is gone.
     async fn perform(&mut self) -> Result<(), mpsc::error::SendError<Request>> {
         while let Some(effect) = self.client.poll_effect() {
             match effect {
+                Effect::Authenticate(credentials) => self.authenticate(credentials).await,
+                Effect::Denied(denied) => self.pass.door().denied(self.client.client_id(), &denied),
                 Effect::Open { client_id, clean_start, expiry } => {
+                    self.pass.let_in();
                     let returning = client_id.clone();
                     let mut place = self.leg.hub.enter(&client_id, self.max_queued_bytes).await;
                     let (answer, opened) = oneshot::channel();
@@ -208,8 +271,8 @@ impl Connection {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Read(Ok(bytes)) if bytes > 0 => {
-                if let Some(door) = self.door.take() {
-                    door.first(&self.input);
+                if let Some(reception) = self.reception.take() {
+                    reception.first(&self.input);
                 }
             }
             Event::Read(Ok(_)) => self.eof = true,
@@ -248,7 +311,11 @@ impl Connection {
             }
         };
         let reads = self.client.wants_read() && !self.eof;
-        make_room(&mut self.input);
+        if self.client.is_let_in() {
+            make_room(&mut self.input);
+        } else if self.input.is_empty() {
+            self.input.reserve(FIRST_READ_BYTES);
+        }
         // It is told to close once; what it does about it takes its time.
         let place = self.place.as_mut();
         let closing = self.client.is_closing();

@@ -1,9 +1,11 @@
 //! The local leg: accepts TCP connections and carries bytes between each and its
 //! [`Client`](super::core::client::Client).
 mod connection;
+mod door;
 mod welcome;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -15,12 +17,15 @@ use super::cache::writer::Request;
 use super::clock::Clock;
 use super::config;
 use super::core::routes::SharedRoutes;
+use super::delivery::Time;
 use super::hub::Hub;
 use super::transport::accept::Acceptor;
 use super::wills::Wills;
 use super::wire::ReasonCode;
 use connection::Connection;
-use welcome::Door;
+use door::Pass;
+pub use door::{Door, Policy};
+use welcome::Reception;
 
 /// Read from a socket at a time, at most and at least.
 pub(super) const READ_BYTES: usize = 64 * 1024;
@@ -41,6 +46,8 @@ pub struct LocalLeg {
     pub hub: Hub,
     /// Where messages go.
     pub routes: SharedRoutes,
+    /// Who is let in.
+    pub door: Arc<Door>,
     /// The clock.
     pub clock: Clock,
     /// Wills that wait.
@@ -55,6 +62,9 @@ pub(super) async fn told(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|down| *down).await;
 }
 
+/// Read at a time from who has not been let in: enough for most CONNECTs.
+const FIRST_READ_BYTES: usize = 512;
+
 /// Room for a read that is worth its system call: what was taken from the front is given back only when asked for.
 pub(super) fn make_room(input: &mut BytesMut) {
     if input.capacity() - input.len() < LEAST_READ {
@@ -62,19 +72,28 @@ pub(super) fn make_room(input: &mut BytesMut) {
     }
 }
 
+/// A connection that was let through the door.
+struct Arrival {
+    address: SocketAddr,
+    /// Since when it is there.
+    at: Time,
+    pass: Pass,
+}
+
 async fn admit(
     stream: TcpStream,
-    client: SocketAddr,
-    door: Door,
+    arrival: Arrival,
+    reception: Reception,
     config: watch::Receiver<config::Listener>,
     mut leg: LocalLeg,
 ) {
+    let policy = leg.door.policy();
     let welcomed = tokio::select! {
-        welcomed = door.welcome(stream, client) => welcomed,
+        welcomed = reception.welcome(stream, arrival.address, policy.connect_timeout()) => welcomed,
         () = told(&mut leg.shutdown) => None,
     };
     if let Some(stream) = welcomed {
-        let connection = Connection::new(leg, &config.borrow(), door);
+        let connection = Connection::new(leg, &config.borrow(), policy, arrival, reception);
         connection.run(stream).await;
     }
 }
@@ -86,7 +105,7 @@ pub async fn serve(
     acceptor: Acceptor,
     leg: LocalLeg,
 ) {
-    let door = Door::new(acceptor, listener.local_addr().unwrap_or(config.borrow().bind));
+    let reception = Reception::new(acceptor, listener.local_addr().unwrap_or(config.borrow().bind));
     let mut connections = tokio::task::JoinSet::new();
     let mut shutdown = leg.shutdown.clone();
     loop {
@@ -94,7 +113,12 @@ pub async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
                     debug!("{address} connected");
-                    connections.spawn(admit(stream, address, door.clone(), config.clone(), leg.clone()));
+                    // Refused: closed by being dropped.
+                    let Some(pass) = leg.door.enter(address.ip()) else { continue };
+                    let ticket = pass.ticket;
+                    let arrival = Arrival { address, at: leg.clock.now(), pass };
+                    let admitted = admit(stream, arrival, reception.clone(), config.clone(), leg.clone());
+                    leg.door.wait(ticket, connections.spawn(admitted));
                 }
                 Err(error) => {
                     warn!("accepting a connection: {error}");

@@ -10,24 +10,21 @@ use tracing::{debug, warn};
 use crate::bridge::transport::Stream;
 use crate::bridge::transport::accept::Acceptor;
 
-/// How long the handshakes of TLS and WebSocket may take together; as long as a CONNECT may.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The door of one listener.
+/// Receives the clients of one listener.
 #[derive(Clone)]
-pub(super) struct Door {
+pub(super) struct Reception {
     acceptor: Acceptor,
     address: SocketAddr,
     refused: Arc<AtomicU64>,
 }
 
-impl Door {
+impl Reception {
     pub(super) fn new(acceptor: Acceptor, address: SocketAddr) -> Self {
         Self { acceptor, address, refused: Arc::default() }
     }
 
-    /// The handshakes; `None`: there is nothing to be said to this client.
-    pub(super) async fn welcome(&self, stream: TcpStream, client: SocketAddr) -> Option<Stream> {
+    /// The handshakes, of TLS and WebSocket together within `timeout`; `None`: there is nothing to be said to this client.
+    pub(super) async fn welcome(&self, stream: TcpStream, client: SocketAddr, timeout: Duration) -> Option<Stream> {
         // A small acknowledgement must not wait for the next.
         if let Err(error) = stream.set_nodelay(true) {
             debug!("TCP_NODELAY: {error}");
@@ -35,10 +32,10 @@ impl Door {
         if self.acceptor.is_plain() {
             return Some(stream.into());
         }
-        match tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream, client)).await {
+        match tokio::time::timeout(timeout, self.acceptor.accept(stream, client)).await {
             Ok(Ok(stream)) => return Some(stream),
             Ok(Err(why)) => self.refused(&why),
-            Err(_) => self.refused(&format!("{client} did not end its handshake within {HANDSHAKE_TIMEOUT:?}")),
+            Err(_) => self.refused(&format!("{client} did not end its handshake within {timeout:?}")),
         }
         None
     }

@@ -1,4 +1,5 @@
 //! A configuration that was read again: what of it is put in force while the bridge runs. The one place for that.
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,6 +12,8 @@ use crate::bridge::config::{self, Config};
 use crate::bridge::core::routes::{Routes, SharedRoutes};
 use crate::bridge::counters::Shared;
 use crate::bridge::delivery::BridgeId;
+use crate::bridge::hub::Hub;
+use crate::bridge::listener::{Door, Policy};
 use crate::bridge::log::UNLIMITED;
 use crate::bridge::remote::Configured;
 use crate::bridge::transport::tls::Identities;
@@ -34,6 +37,8 @@ pub(super) struct Leg {
 /// Whatever a configuration may change while the bridge runs.
 pub(super) struct Running {
     pub(super) identities: Identities,
+    pub(super) door: Arc<Door>,
+    pub(super) hub: Hub,
     pub(super) config: Config,
     pub(super) requests: mpsc::WeakSender<Request>,
     pub(super) routes: SharedRoutes,
@@ -65,6 +70,8 @@ impl Running {
     }
 
     async fn put_in_force(&self) {
+        self.door.set_policy(Policy::new(&self.config));
+        self.hub.set_max_memory(self.config.limits.max_memory as usize);
         self.state_interval.send_replace(self.config.state_interval);
         let max_age = self.config.cache.as_ref().and_then(|cache| cache.max_age);
         let mut routes = Routes::default();

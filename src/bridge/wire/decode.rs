@@ -22,6 +22,9 @@ use super::{
 use crate::bridge::message::{Message, Properties, QoS};
 use crate::bridge::topic;
 
+/// MQTT Control Packet type of CONNECT.
+const CONNECT: u8 = 1;
+
 /// A violation of the protocol by the peer; the connection cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {reason}")]
@@ -91,6 +94,14 @@ impl Decoder {
         }
     }
 
+    /// Takes packets up to this size from now on. Between two packets only, as right after CONNECT.
+    pub fn set_maximum_packet_size(&mut self, maximum: u32) {
+        if !self.partial {
+            self.builder = PacketBuilder::with_maximum_packet_size(maximum);
+            self.maximum = maximum as usize;
+        }
+    }
+
     /// The protocol version; `None` before the CONNECT of a client has arrived.
     pub fn version(&self) -> Option<Version> {
         self.version
@@ -108,6 +119,9 @@ impl Decoder {
         {
             *input = &input[length..];
             return Ok(Some(packet));
+        }
+        if !self.partial && self.version.is_none() && input.first().is_some_and(|first| first >> 4 != CONNECT) {
+            return Err(WireError::new(ReasonCode::PROTOCOL_ERROR, "the first packet is no CONNECT"));
         }
         let some = !input.is_empty();
         let mut cursor = Cursor::new(*input);
@@ -133,9 +147,7 @@ impl Decoder {
     fn parse(&mut self, raw: RawPacket) -> Result<Packet, WireError> {
         let kind = raw.packet_type();
         let Some(version) = self.version else {
-            if kind != 1 {
-                return Err(WireError::new(ReasonCode::PROTOCOL_ERROR, "the first packet is no CONNECT"));
-            }
+            // Anything else was refused by its first byte.
             if raw.flags() != 0 {
                 return Err(WireError::new(
                     ReasonCode::MALFORMED_PACKET,

@@ -28,8 +28,9 @@ pub(super) fn config(mut root: Block<'_>, sheet: &mut Sheet) -> Result<Config, W
     let (bridges, cache) = bridges(&mut root, sheet)?;
     let read = ["mqtt", "listeners", "auth", "bridges"];
     note_rest(&root, reasons::FILE, &read, sheet)?;
+    let (accounts, access, limits) = Default::default();
     let (log, state_interval) = (Log::default(), defaults::ten_seconds());
-    Ok(Config { listeners, source: None, cache, bridges, metrics: None, log, state_interval })
+    Ok(Config { listeners, source: None, accounts, access, limits, cache, bridges, metrics: None, log, state_interval })
 }
 
 fn mqtt(root: &mut Block<'_>, sheet: &mut Sheet) -> Result<Option<Found<u64>>, Wrong> {

@@ -28,11 +28,44 @@ impl<R> Client<R> {
                 return self.refuse(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID, why);
             }
             connect.client_id = format!("auto-{:016x}", fastrand::u64(..));
-            self.client_id = connect.client_id.as_str().into();
+            self.assigned = true;
         }
-        let client_id: Arc<str> = connect.client_id.as_str().into();
+        self.client_id = connect.client_id.as_str().into();
+        match self.state {
+            State::Expecting(until) if self.guard.authenticates => {
+                let (username, password) = (connect.username.take(), connect.password.take());
+                let credentials = Credentials { client_id: connect.client_id.clone(), username, password };
+                self.effects.push_back(Effect::Authenticate(credentials));
+                self.state = State::Authenticating(connect, until);
+            }
+            _ => self.let_in(connect, None),
+        }
+    }
+
+    /// It is known who the client is, if it has a user; or it is not let in.
+    pub fn handle_authenticated(&mut self, user: Result<Option<&str>, ReasonCode>) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Authenticating(connect, until) => {
+                self.state = State::Expecting(until);
+                match user {
+                    Ok(user) => self.let_in(connect, user),
+                    Err(reason) => self.refuse(reason, "not let in"),
+                }
+            }
+            other => self.state = other,
+        }
+    }
+
+    fn let_in(&mut self, connect: Box<Connect>, user: Option<&str>) {
+        self.guard.let_in(user, &connect.client_id);
+        if let Some(will) = &connect.will
+            && let Some(reason) = self.guard.refuses(&will.message.topic)
+        {
+            self.effects.push_back(Effect::Denied(Denied::Publish(will.message.topic.clone())));
+            return self.refuse(reason, "its Will may not be published to this topic");
+        }
         let (clean_start, expiry) = (connect.clean_start, self.granted_expiry(connect.session_expiry));
-        self.effects.push_back(Effect::Open { client_id, clean_start, expiry });
+        self.effects.push_back(Effect::Open { client_id: self.client_id.clone(), clean_start, expiry });
         self.state = State::Opening(connect);
     }
 
@@ -43,8 +76,7 @@ impl<R> Client<R> {
     /// The session is open and what had to be committed is; `outgoing` is what its last connection left behind.
     pub fn handle_opened(&mut self, opened: Opened, outgoing: Option<Outgoing<R>>, now: Time) {
         let State::Opening(mut connect) = std::mem::replace(&mut self.state, State::Open) else { return };
-        let assigned = (!self.client_id.is_empty()).then(|| connect.client_id.clone());
-        self.client_id = connect.client_id.as_str().into();
+        let assigned = self.assigned.then(|| connect.client_id.clone());
         self.expiry = self.granted_expiry(connect.session_expiry);
         self.may_keep = connect.session_expiry > 0;
         self.kept = self.expiry > 0;
@@ -65,6 +97,9 @@ impl<R> Client<R> {
         };
         self.aliases = TopicAliases::new(connect.topic_alias_maximum);
         self.subscriptions = opened.session.subscriptions;
+        // Another user may have made them, or other rules have allowed them.
+        let access = &self.guard.access;
+        self.subscriptions.retain(|subscription| access.may_subscribe(&subscription.filter));
         if !self.subscriptions.is_empty() {
             self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
         }

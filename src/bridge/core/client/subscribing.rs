@@ -5,13 +5,25 @@ use crate::bridge::topic;
 impl<R> Client<R> {
     pub(super) fn handle_subscribe(&mut self, subscribe: Subscribe) {
         let mut reasons = Vec::new();
+        // Each is compared with all that there are.
+        let too_many = subscribe.filters.len() > self.guard.limits.max_subscriptions;
         for subscription in subscribe.filters {
+            if too_many {
+                reasons.push(ReasonCode::QUOTA_EXCEEDED);
+                continue;
+            }
             let filter = &subscription.filter;
             if topic::check_filter(filter).is_err() {
                 reasons.push(ReasonCode::TOPIC_FILTER_INVALID);
             } else if filter.starts_with("$share/") {
                 reasons.push(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED);
             } else {
+                let others = self.subscriptions.iter().filter(|known| known.filter != *filter).count();
+                if let Some(reason) = self.guard.refuses_filter(filter, others) {
+                    reasons.push(reason);
+                    self.effects.push_back(Effect::Denied(Denied::Subscribe(filter.clone())));
+                    continue;
+                }
                 reasons.push(ReasonCode(subscription.qos as u8));
                 self.subscriptions.retain(|known| known.filter != *filter);
                 self.subscriptions.push(subscription.clone());
@@ -24,7 +36,11 @@ impl<R> Client<R> {
         self.send_after_commit(Packet::Suback(Suback { packet_id, reasons }));
     }
 
-    pub(super) fn handle_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
+    pub(super) fn handle_unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), WireError> {
+        if unsubscribe.filters.len() > self.guard.limits.max_subscriptions {
+            let what = "UNSUBSCRIBE with more filters than limits.max_subscriptions";
+            return Err(WireError::new(ReasonCode::QUOTA_EXCEEDED, what));
+        }
         let mut reasons = Vec::new();
         for filter in &unsubscribe.filters {
             let before = self.subscriptions.len();
@@ -36,6 +52,7 @@ impl<R> Client<R> {
         }
         self.resubscribed = true;
         self.send_after_commit(Packet::Unsuback(Suback { packet_id: unsubscribe.packet_id, reasons }));
+        Ok(())
     }
 
     fn write_if_kept(&mut self, write: Write) {

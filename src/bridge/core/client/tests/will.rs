@@ -101,3 +101,36 @@ fn a_will_with_a_delay_waits_for_it_or_for_the_end_of_its_session() {
     client.handle_packet(Packet::Disconnect(now_over), &Routes::default(), NOW);
     assert!(is_published(&ending(&mut client)), "DISCONNECT ends its session");
 }
+
+#[test]
+fn a_will_that_may_not_be_published_keeps_its_client_out_whether_it_has_a_user_or_not() {
+    use crate::bridge::core::access::{Action, Rule, Who};
+    let may = |topic: &str| -> Arc<[Rule]> {
+        let (who, action, topics) = (Who::Everybody, Some(Action::Publish), vec![topic.to_owned()]);
+        [Rule { who, client_id: None, allows: true, action, topics }].into()
+    };
+    for (authenticates, topic, allowed) in
+        [(false, "other", false), (true, "other", false), (false, "gone", true), (true, "gone", true)]
+    {
+        let guard = Guard::new(authenticates, Some(may(topic)), Default::default());
+        let mut client = Client::<()>::new(10, 1 << 20, NOW).guarded(guard, NOW);
+        let connect = Connect { will: Some(will(0)), ..Connect::new(Version::V5, "c") };
+        client.handle_packet(Packet::Connect(Box::new(connect)), &Routes::default(), NOW);
+        if authenticates {
+            assert!(matches!(client.poll_effect(), Some(Effect::Authenticate(_))));
+            client.handle_authenticated(Ok(Some("alice")));
+        }
+        if allowed {
+            assert!(matches!(client.poll_effect(), Some(Effect::Open { .. })));
+            continue;
+        }
+        assert_eq!(client.poll_effect(), Some(Effect::Denied(Denied::Publish("gone".into()))));
+        assert!(matches!(client.poll_effect(), Some(Effect::Close { .. })) && client.poll_effect().is_none());
+        let said = said(&mut client, Version::V5);
+        assert!(
+            matches!(&said[..], [Packet::Connack(connack)] if connack.reason == ReasonCode::NOT_AUTHORIZED),
+            "{said:?}"
+        );
+        assert_eq!((client.is_finished(), client.ending(&Routes::default(), NOW)), (true, Ending::default()));
+    }
+}
