@@ -36,6 +36,7 @@ impl Receiver {
             no_local: false,
             retain_as_published: false,
             retain_handling: 0,
+            identifier: None,
         }];
         client.send(&Packet::Subscribe(Subscribe { packet_id: 1, filters, identifier: None }));
         assert!(matches!(client.receive(), Some(Packet::Suback(_))));

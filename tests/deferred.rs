@@ -91,6 +91,7 @@ fn what_a_silent_remote_does_not_acknowledge_is_committed_in_time_and_survives_a
         no_local: false,
         retain_as_published: false,
         retain_handling: 0,
+        identifier: None,
     };
     receiver.send(&Packet::Subscribe(Subscribe { packet_id: 1, filters: vec![filter], identifier: None }));
     assert!(matches!(receiver.receive(), Some(Packet::Suback(_))));

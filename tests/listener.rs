@@ -18,7 +18,7 @@ fn publish(topic: &str, payload: &str, qos: QoS, packet_id: u16) -> Publish {
 
 fn subscription(filter: &str, qos: QoS) -> Subscription {
     let filter = filter.to_owned();
-    Subscription { filter, qos, no_local: false, retain_as_published: false, retain_handling: 0 }
+    Subscription { filter, qos, no_local: false, retain_as_published: false, retain_handling: 0, identifier: None }
 }
 
 fn subscribe(filter: &str, qos: QoS) -> Packet {

@@ -147,6 +147,7 @@ impl Subscriber {
             no_local: false,
             retain_as_published: false,
             retain_handling: 0,
+            identifier: None,
         };
         let subscribe = Subscribe { packet_id: 1, filters: vec![filter], identifier: None };
         encode(&Packet::Subscribe(subscribe), Version::V4, &mut bytes);

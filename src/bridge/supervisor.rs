@@ -157,7 +157,8 @@ async fn run_with<C: Cache + 'static>(
         let forwarder = Forwarder::new(settings.clone(), restored, clock.now());
         legs.push((settings, forwarder, ring));
     }
-    let (mut writer, requests) = Writer::new(cache, outlets, counters.clone(), clock)?;
+    let (writer, requests) = Writer::new(cache, outlets, counters.clone(), clock)?;
+    let mut writer = writer.keeping(&config.sessions)?;
     if let Some(cache) = config.cache.as_ref().filter(|cache| cache.durability == Durability::Deferred) {
         writer = writer.deferring(cache.commit_after);
     }

@@ -29,6 +29,7 @@ pub fn start(remote: SocketAddr) -> JoinHandle<Received> {
         no_local: false,
         retain_as_published: false,
         retain_handling: 0,
+        identifier: None,
     };
     wire.send(&Packet::Subscribe(Subscribe { packet_id: 1, filters: vec![filter], identifier: None }));
     assert!(matches!(wire.receive().unwrap(), Packet::Suback(_)));

@@ -132,6 +132,7 @@ fn what_nanomq_left_is_delivered_once_and_in_order_with_its_properties() {
         no_local: false,
         retain_as_published: true,
         retain_handling: 0,
+        identifier: None,
     };
     receiver.send(&Packet::Subscribe(Subscribe { packet_id: 1, filters: vec![everything], identifier: None }));
     assert!(matches!(receiver.receive(), Some(Packet::Suback(_))));

@@ -9,9 +9,10 @@ mod suite;
 pub mod writer;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::core::forwarder::Restored;
-use super::delivery::{BridgeId, Delivery, Kind, Seq, Session, Time, Waiting, Write};
+use super::delivery::{BridgeId, Delivery, Held, Kind, Seq, Session, Time, Waiting, Write};
 
 /// What may happen to a cache.
 #[derive(Debug, thiserror::Error)]
@@ -189,6 +190,24 @@ pub trait Cache: Send {
     /// # Errors
     /// Where the store fails.
     fn session(&mut self, client_id: &str) -> Result<Option<Session>, CacheError>;
+
+    /// The client ids of all local sessions.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    fn sessions(&mut self) -> Result<Vec<Arc<str>>, CacheError>;
+
+    /// What of a queue has a Packet Identifier, in order of arrival.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    fn held(&mut self, queue: BridgeId) -> Result<Vec<Held>, CacheError>;
+
+    /// The queue of a session that has ended and is not empty, if there is one: to be discarded, step by step.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    fn ended(&mut self) -> Result<Option<BridgeId>, CacheError>;
 
     /// The highest sequence among the messages that are kept, and the latest arrival among the last thousand of them or
     /// more: whoever waited for room is given a place behind messages that arrived later.

@@ -13,6 +13,7 @@ mod outlet;
 mod read;
 mod relief;
 mod request;
+mod sessions;
 mod settle;
 #[cfg(test)]
 #[allow(missing_docs)] // For tests alone.
@@ -31,7 +32,8 @@ use blocked::Blocked;
 use eviction::Evictions;
 use lines::Lines;
 pub use outlet::{Outlet, SharedRing};
-pub use request::Request;
+pub use request::{Request, Seated};
+use sessions::Sessions;
 
 use super::{Applied, Cache, CacheError};
 use crate::bridge::clock::Clock;
@@ -75,6 +77,7 @@ pub struct Writer<C> {
     drop_log: DropLog,
     deferral: Deferral,
     lines: Lines,
+    sessions: Sessions,
 }
 
 impl<C: Cache + 'static> Writer<C> {
@@ -108,6 +111,7 @@ impl<C: Cache + 'static> Writer<C> {
             drop_log: DropLog::default(),
             deferral: Deferral::default(),
             lines: Lines::default(),
+            sessions: Sessions::default(),
         };
         Ok((writer, sender))
     }

@@ -9,6 +9,7 @@ mod load;
 pub mod nanomq;
 mod secret;
 mod server;
+mod sessions;
 
 use std::net::SocketAddr;
 
@@ -21,6 +22,7 @@ pub use listener::Listener;
 pub use load::{LoadError, Loaded, load};
 pub use secret::Secret;
 pub use server::Server;
+pub use sessions::{SessionFull, Sessions};
 
 use super::yaml::{Document, YamlError};
 
@@ -33,6 +35,9 @@ pub struct Config {
     /// The offline cache; without it and without bridges, sessions live in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
+    /// What is kept for local clients that are away.
+    #[serde(default)]
+    pub sessions: Sessions,
     /// The remotes; none: a small broker.
     #[serde(default)]
     pub bridges: Vec<Bridge>,

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use super::intake::{Accepted, Intake, Release, Ticket};
 use super::outgoing::{Outgoing, Parcel};
+use super::ring::Ring;
 use super::routes::Routes;
 use super::session::{self, Opened};
+use super::session_queue::{SessionQueue, Step};
 use crate::bridge::delivery::{Origin, Seq, Store, Time, Write};
 use crate::bridge::message::{Message, QoS};
 use crate::bridge::wire::{
@@ -68,6 +70,8 @@ enum State {
 enum After {
     Stored(Ticket, Arc<Message>),
     Forgotten(u16),
+    /// Of the session's queue: what to send next is known there.
+    Progressed(u16),
     Send(Packet),
     Nothing,
 }
@@ -79,8 +83,10 @@ pub struct Client<R> {
     version: Version,
     client_id: Arc<str>,
     expiry: u32,
-    /// The session was to outlive the connection from the first, so there is something to end.
-    kept: bool,
+    /// The longest that is granted.
+    longest_expiry: u32,
+    /// The sending side, where the session is kept.
+    queue: Option<SessionQueue>,
     keep_alive: Option<Duration>,
     heard: Time,
     receive_maximum: u16,
@@ -90,6 +96,7 @@ pub struct Client<R> {
     /// Since when the client has acknowledged nothing of what it was sent at QoS 1 and 2.
     waiting_since: Option<Time>,
     intake: Intake,
+    /// The sending side, where it ends with the connection.
     outgoing: Outgoing<R>,
     subscriptions: Vec<Subscription>,
     /// They have changed since the shell was told.
@@ -111,7 +118,8 @@ impl<R> Client<R> {
             version: Version::V5,
             client_id: "".into(),
             expiry: 0,
-            kept: false,
+            longest_expiry: u32::MAX,
+            queue: None,
             keep_alive: None,
             heard: now,
             receive_maximum,
@@ -280,29 +288,22 @@ impl<R> Client<R> {
         self.state = State::Opening(connect);
     }
 
-    /// The session is open and what had to be committed is; `outgoing` is what its last connection left behind.
-    pub fn handle_opened(&mut self, opened: Opened, outgoing: Option<Outgoing<R>>, now: Time) {
+    /// The session is open and what had to be committed is.
+    pub fn handle_opened(&mut self, opened: Opened, now: Time) {
         let State::Opening(connect) = std::mem::replace(&mut self.state, State::Open) else { return };
         let assigned = (!self.client_id.is_empty()).then(|| connect.client_id.clone());
         self.client_id = connect.client_id.as_str().into();
-        self.expiry = connect.session_expiry;
-        self.kept = self.expiry > 0;
+        (self.expiry, self.longest_expiry) = opened.expiry;
         self.keep_alive = (connect.keep_alive > 0).then(|| Duration::from_secs(connect.keep_alive.into()));
         self.heard = now;
         self.intake = Intake::new(self.receive_maximum, opened.session.received_ids);
         let window = if self.version == Version::V4 { RECEIVE_MAXIMUM_V4 } else { connect.receive_maximum };
-        self.outgoing = match outgoing {
-            Some(mut outgoing) => {
-                outgoing.resume(window, connect.maximum_packet_size);
-                outgoing
-            }
-            None => Outgoing::new(window, connect.maximum_packet_size),
-        };
+        let maximum_packet_size = connect.maximum_packet_size;
+        self.outgoing = Outgoing::new(window, maximum_packet_size);
+        self.queue = opened.queue.map(|(queue, held)| SessionQueue::new(queue, held, window, maximum_packet_size, now));
         self.subscriptions = opened.session.subscriptions;
-        if !self.subscriptions.is_empty() {
-            self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
-        }
         let connack = Connack {
+            session_expiry: (self.expiry != connect.session_expiry).then_some(self.expiry),
             receive_maximum: self.receive_maximum,
             maximum_packet_size: Some(self.maximum_packet_size),
             assigned_client_id: assigned,
@@ -332,17 +333,31 @@ impl<R> Client<R> {
             }
             Packet::Puback(ack) => {
                 self.waiting_since = None;
-                self.outgoing.handle_puback(ack);
+                match &mut self.queue {
+                    Some(queue) => {
+                        let step = queue.handle_puback(ack);
+                        self.take(step);
+                    }
+                    None => self.outgoing.handle_puback(ack),
+                }
             }
             Packet::Pubrec(ack) => {
                 self.waiting_since = None;
-                if let Some(packet) = self.outgoing.handle_pubrec(ack) {
-                    self.send(&packet);
-                }
+                let step = match &mut self.queue {
+                    Some(queue) => queue.handle_pubrec(ack),
+                    None => self.outgoing.handle_pubrec(ack).map(Step::Send),
+                };
+                self.take(step);
             }
             Packet::Pubcomp(ack) => {
                 self.waiting_since = None;
-                self.outgoing.handle_pubcomp(ack);
+                match &mut self.queue {
+                    Some(queue) => {
+                        let step = queue.handle_pubcomp(ack);
+                        self.take(step);
+                    }
+                    None => self.outgoing.handle_pubcomp(ack),
+                }
             }
             Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe)?,
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(&unsubscribe),
@@ -353,7 +368,7 @@ impl<R> Client<R> {
                         let what = "DISCONNECT: a session that was to end cannot be kept"; // [MQTT-3.14.2-2]
                         return Err(WireError::new(ReasonCode::PROTOCOL_ERROR, what));
                     }
-                    self.expiry = expiry;
+                    self.expiry = expiry.min(self.longest_expiry);
                 }
                 self.close_at_once("DISCONNECT");
             }
@@ -386,6 +401,8 @@ impl<R> Client<R> {
             received_at: now,
             deliveries: routes.deliveries(&message, None),
             received_id: recorded.then(|| (self.origin(), publish.packet_id)),
+            publisher: Some(self.client_id.clone()),
+            retained: false,
             message: message.clone(),
         };
         self.write(Write::Store(Box::new(store)), After::Stored(ticket, message));
@@ -412,9 +429,32 @@ impl<R> Client<R> {
                     self.intake.handle_stored(ticket, outcome.map(|_| ()));
                 }
                 After::Forgotten(packet_id) => self.intake.handle_forgotten(packet_id),
+                After::Progressed(packet_id) => {
+                    let packets = self.queue.as_mut().map(|queue| queue.handle_committed(packet_id));
+                    packets.unwrap_or_default().iter().for_each(|packet| self.send(packet));
+                }
                 After::Send(packet) => self.send(&packet),
                 After::Nothing => {}
             }
+        }
+    }
+
+    /// Takes from the near end of the session's queue what may be sent.
+    pub fn pump(&mut self, ring: &mut Ring, now: Time) {
+        if !matches!(self.state, State::Open) || self.closing.is_some() || self.out.len() >= HIGH_WATER {
+            return;
+        }
+        let Some(queue) = &mut self.queue else { return };
+        for step in queue.pump(ring, self.version, now) {
+            self.take(Some(step));
+        }
+    }
+
+    fn take(&mut self, step: Option<Step>) {
+        match step {
+            Some(Step::Send(packet)) => self.send(&packet),
+            Some(Step::Commit(write, then)) => self.write(write, then.map_or(After::Nothing, After::Progressed)),
+            None => {}
         }
     }
 
@@ -426,7 +466,7 @@ impl<R> Client<R> {
     /// Encodes acknowledgements and messages, and gives what has been read to be committed, as one.
     pub fn flush(&mut self, now: Time) {
         // Once for all that came together: as many copies as SUBSCRIBEs would let one segment fill the memory.
-        if std::mem::take(&mut self.resubscribed) {
+        if std::mem::take(&mut self.resubscribed) && self.queue.is_none() {
             self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
         }
         if !self.writes.is_empty() {
@@ -438,10 +478,10 @@ impl<R> Client<R> {
         }
         self.send_replies();
         while self.closing.is_none() && self.out.len() < HIGH_WATER {
-            let Some(packet) = self.outgoing.poll(self.version) else { break };
+            let Some(packet) = self.outgoing.poll(self.version, now) else { break };
             self.send(&packet);
         }
-        let waits = self.outgoing.is_waiting();
+        let waits = self.queue.as_ref().map_or_else(|| self.outgoing.is_waiting(), SessionQueue::is_waiting);
         self.waiting_since = self.waiting_since.or(Some(now)).filter(|_| waits);
         if self.committing.is_empty()
             && let Some((reason, why)) = self.closing.take()
@@ -470,16 +510,12 @@ impl<R> Client<R> {
     }
 
     /// What is to be committed when the connection has ended: the session's expiry begins, or the session ends.
-    /// `None`: it had no session that was kept.
-    pub fn closing_write(&self, now: Time) -> Option<Write> {
-        self.kept.then(|| session::close(&self.client_id, self.expiry, now))
-    }
-
-    /// What is kept for the client until its next connection, and until when (`None`: for ever); `None` where its session
-    /// ends with this one.
-    pub fn leave(self, now: Time) -> Option<(Outgoing<R>, Option<Time>)> {
-        let expires_at = (self.expiry < u32::MAX).then(|| now + Duration::from_secs(self.expiry.into()));
-        (self.kept && self.expiry > 0).then_some((self.outgoing, expires_at))
+    /// Nothing: it had no session that was kept.
+    pub fn closing_writes(&self, now: Time) -> Vec<Write> {
+        let Some(queue) = &self.queue else { return Vec::new() };
+        let mut writes = if self.expiry > 0 { queue.leave() } else { Vec::new() };
+        writes.push(session::close(&self.client_id, self.expiry, now));
+        writes
     }
 
     fn close(&mut self, reason: ReasonCode, why: &str) {

@@ -14,3 +14,5 @@ pub mod packet_ids;
 pub mod ring;
 pub mod routes;
 pub mod session;
+pub mod session_queue;
+pub mod subscriptions;

@@ -40,6 +40,7 @@ impl Routes {
                 qos: forward.qos.unwrap_or(message.qos),
                 retain: forward.retain.unwrap_or(message.retain),
                 when_full: forward.when_full,
+                identifiers: None,
             });
         }
         deliveries

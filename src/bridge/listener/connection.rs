@@ -7,10 +7,11 @@ use tracing::{debug, warn};
 
 use super::{LAST_WRITE_TIMEOUT, LocalLeg, READ_BYTES, WRITE_TIMEOUT, make_room, told};
 use crate::bridge::cache::Applied;
-use crate::bridge::cache::writer::{Answer, Request, Written};
+use crate::bridge::cache::writer::{Answer, Request, Seated, SharedRing, Written};
 use crate::bridge::config;
 use crate::bridge::core::client::{Client, Effect};
 use crate::bridge::crash;
+use crate::bridge::delivery::BridgeId;
 use crate::bridge::hub::{Parcel, Place, Receipt};
 use crate::bridge::wire::{Decoder, ReasonCode};
 
@@ -19,6 +20,8 @@ pub(super) struct Connection {
     client: Client<Receipt>,
     decoder: Decoder,
     place: Option<Place>,
+    /// Of its session's queue, where that is kept.
+    ring: Option<(BridgeId, SharedRing)>,
     answers: mpsc::UnboundedReceiver<Vec<Written>>,
     answer: Answer,
     input: BytesMut,
@@ -33,6 +36,7 @@ enum Event {
     Read(std::io::Result<usize>),
     Answer(Vec<Written>),
     Parcel(Parcel),
+    Filled,
     Close(ReasonCode),
     Timeout,
 }
@@ -45,6 +49,7 @@ impl Connection {
             client: Client::new(config.receive_maximum, maximum, leg.clock.now()),
             decoder: Decoder::server(maximum),
             place: None,
+            ring: None,
             answers,
             answer,
             input: BytesMut::with_capacity(READ_BYTES),
@@ -74,6 +79,9 @@ impl Connection {
                     return;
                 }
             }
+            if self.pump().await.is_err() {
+                return;
+            }
             self.client.flush(self.leg.clock.now());
             self.write(&mut stream).await;
             // A write that failed has effects as well; to wait for a closed connection would be for ever.
@@ -83,18 +91,31 @@ impl Connection {
                 self.handle(event);
             }
         }
-        if let Some(write) = self.client.closing_write(self.leg.clock.now()) {
+        let writes = self.client.closing_writes(self.leg.clock.now());
+        if !writes.is_empty() {
             let (answer, mut committed) = Answer::channel();
             // Without a writer the session is resumed as it was committed last.
-            if self.leg.requests.send(Request::Write { writes: vec![write], answer, may_wait: false }).await.is_ok() {
+            if self.leg.requests.send(Request::Write { writes, answer, may_wait: false }).await.is_ok() {
                 committed.recv().await;
             }
         }
         // The peer may be gone already.
         let _ = stream.shutdown().await;
-        let left = self.client.leave(self.leg.clock.now());
-        if let (Some(place), Some((outgoing, expires_at))) = (self.place, left) {
-            place.leave(outgoing, expires_at);
+    }
+
+    /// Takes what may be sent from the session's queue, and asks for more of it; fails where the writer is gone.
+    async fn pump(&mut self) -> Result<(), mpsc::error::SendError<Request>> {
+        let Some((bridge, ring)) = &self.ring else { return Ok(()) };
+        let page = {
+            let mut ring = ring.lock();
+            self.client.pump(&mut ring, self.leg.clock.now());
+            ring.wants_page().filter(|_| !self.client.is_closing())
+        };
+        match page {
+            Some((after, messages, bytes)) => {
+                self.leg.requests.send(Request::Page { bridge: *bridge, after, messages, bytes }).await
+            }
+            None => Ok(()),
         }
     }
 
@@ -120,19 +141,17 @@ impl Connection {
         while let Some(effect) = self.client.poll_effect() {
             match effect {
                 Effect::Open { client_id, clean_start, expiry } => {
-                    let mut place = self.leg.hub.enter(&client_id, self.max_queued_bytes).await;
+                    let place = self.leg.hub.enter(&client_id, self.max_queued_bytes).await;
                     let (answer, opened) = oneshot::channel();
                     self.leg.requests.send(Request::Open { client_id, clean_start, expiry, answer }).await?;
                     match opened.await.unwrap_or(Err(ReasonCode::SERVER_SHUTTING_DOWN)) {
-                        Ok(opened) => {
-                            let outgoing = place.opened(opened.present);
-                            self.client.handle_opened(opened, outgoing, self.leg.clock.now());
+                        Ok(Seated { opened, ring }) => {
+                            let queue = opened.queue.as_ref().map(|(queue, _)| *queue);
+                            self.ring = queue.zip(ring);
+                            self.client.handle_opened(opened, self.leg.clock.now());
                             self.place = Some(place);
                         }
-                        Err(reason) => {
-                            place.not_opened();
-                            self.client.handle_not_opened(reason);
-                        }
+                        Err(reason) => self.client.handle_not_opened(reason),
                     }
                 }
                 Effect::Commit(writes) => {
@@ -202,6 +221,7 @@ impl Connection {
                 }
             }
             Event::Close(reason) => self.client.handle_close(reason),
+            Event::Filled => {}
             Event::Timeout => self.client.handle_timeout(self.leg.clock.now()),
         }
     }
@@ -224,6 +244,13 @@ impl Connection {
         // It is told to close once; what it does about it takes its time.
         let place = self.place.as_mut();
         let closing = self.client.is_closing();
+        let ring = self.ring.as_ref();
+        let filled = async {
+            match ring {
+                Some((_, ring)) if !closing => ring.filled().await,
+                _ => std::future::pending().await,
+            }
+        };
         let from_hub = async {
             match place {
                 _ if closing => std::future::pending().await,
@@ -244,6 +271,7 @@ impl Connection {
             read = stream.read_buf(&mut self.input), if reads => Event::Read(read),
             Some(answer) = self.answers.recv() => Event::Answer(answer),
             event = from_hub => event,
+            () = filled => Event::Filled,
             () = timeout => Event::Timeout,
         }
     }

@@ -1,10 +1,12 @@
 //! What the cache stands on: keeps what is committed, and, in a twin's world, forgets what was not synced.
+use std::sync::Arc;
+
 use super::world::Sin;
 use crate::bridge::cache::memory::Memory;
 use crate::bridge::cache::{Applied, Cache, CacheError, Page, Usage};
 use crate::bridge::core::forwarder::Restored;
 use crate::bridge::delivery::{
-    BridgeId, DropReason, Kind, Outcome, Progress, Seq, Session, Store, Time, Waiting, Write,
+    BridgeId, DropReason, Held, Kind, Outcome, Progress, Seq, Session, Store, Time, Waiting, Write,
 };
 
 /// Commits that a twin makes before it syncs them.
@@ -111,6 +113,15 @@ impl Cache for Disk {
             return Ok(None);
         }
         self.memory.session(client_id)
+    }
+    fn sessions(&mut self) -> Result<Vec<Arc<str>>, CacheError> {
+        self.memory.sessions()
+    }
+    fn held(&mut self, queue: BridgeId) -> Result<Vec<Held>, CacheError> {
+        self.memory.held(queue)
+    }
+    fn ended(&mut self) -> Result<Option<BridgeId>, CacheError> {
+        self.memory.ended()
     }
     fn latest(&mut self) -> Result<(Seq, Time), CacheError> {
         self.memory.latest()

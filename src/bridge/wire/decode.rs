@@ -427,6 +427,7 @@ fn subscribe(packet_id: u16, entries: &[SubEntry], identifier: Option<u32>) -> R
                     RetainHandling::SendRetainedIfNotExists => 1,
                     RetainHandling::DoNotSendRetained => 2,
                 },
+                identifier,
             }
         })
         .collect();

@@ -265,6 +265,8 @@ pub struct Subscription {
     pub retain_as_published: bool,
     /// Retain Handling: 0, 1 or 2.
     pub retain_handling: u8,
+    /// Subscription Identifier: that of its SUBSCRIBE.
+    pub identifier: Option<u32>,
 }
 
 /// SUBACK or UNSUBACK.

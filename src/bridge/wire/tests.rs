@@ -63,6 +63,7 @@ fn every_packet_survives_the_wire() {
             no_local: version == Version::V5,
             retain_as_published: version == Version::V5,
             retain_handling: if version == Version::V5 { 1 } else { 0 },
+            identifier: None,
         };
         for packet in [
             Packet::Puback(ack),

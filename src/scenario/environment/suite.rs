@@ -253,6 +253,7 @@ async fn subscribed(world: &impl World) -> Connection {
         no_local: false,
         retain_as_published: false,
         retain_handling: 0,
+        identifier: None,
     }];
     send(&mut connection, Packet::Subscribe(Subscribe { packet_id: 1, filters, identifier: None })).await;
     assert!(matches!(next(&mut connection).await, Packet::Suback(_)));

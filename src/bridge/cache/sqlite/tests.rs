@@ -78,9 +78,18 @@ fn store_for(bridges: &[BridgeId], seq: i64, size: usize) -> Write {
         qos: message.qos,
         retain: false,
         when_full: None,
+        identifiers: None,
     };
     let (deliveries, received_at) = (bridges.iter().map(to).collect(), Duration::from_secs(1));
-    Write::Store(Box::new(Store { seq: Seq(seq), message, received_at, deliveries, received_id: None }))
+    Write::Store(Box::new(Store {
+        seq: Seq(seq),
+        message,
+        received_at,
+        deliveries,
+        received_id: None,
+        publisher: None,
+        retained: false,
+    }))
 }
 
 /// Fills a cache with so many messages of 500 bytes.

@@ -44,7 +44,12 @@ impl<C: Cache + 'static> Writer<C> {
         may_wait: bool,
         pending: &mut Pending,
     ) -> Result<((Write, Option<Admitted>), Option<ReasonCode>), Write> {
-        let Write::Store(mut store) = write else { return Ok(((self.absorb(write), None), None)) };
+        let Write::Store(mut store) = write else {
+            self.note(&write);
+            return Ok(((self.absorb(write), None), None));
+        };
+        let forwards = store.deliveries.len();
+        self.sessions.add_deliveries(&mut store);
         let size = store.message.size() as u64;
         // Nobody but a local publisher waits for part of an answer.
         let mut deferred = may_wait && self.broken.is_none() && self.deferral.takes(&store);
@@ -55,12 +60,16 @@ impl<C: Cache + 'static> Writer<C> {
             places.push(place);
         }
         deferred &= places.contains(&Place::Row);
+        // What a session that is kept has not acknowledged yet is a row, or its publisher waits for all of them.
+        deferred &= places[forwards..].iter().all(|place| matches!(place, Place::Memory | Place::Dropped(_)));
         for (place, delivery) in places.iter_mut().zip(&store.deliveries) {
             if *place == Place::Blocked && !may_wait {
                 *place = Place::without_eviction(delivery.qos);
             }
         }
         if places.contains(&Place::Blocked) {
+            // They may be others when it has its turn.
+            store.deliveries.truncate(forwards);
             return Err(Write::Store(store));
         }
         store.seq = self.next;
@@ -76,7 +85,8 @@ impl<C: Cache + 'static> Writer<C> {
                 };
             }
         }
-        if let Err(reason) = admission::decide(&mut places) {
+        let (to_bridges, to_sessions) = places.split_at_mut(forwards);
+        if let Err(reason) = admission::decide(to_bridges).and_then(|()| self.sessions.decide(to_sessions)) {
             return Ok(((Write::Store(store), None), Some(reason)));
         }
         let mut admitted = Admitted { deferred, ..Admitted::default() };

@@ -95,7 +95,7 @@ impl<C: Cache + 'static> Writer<C> {
         touched: &mut Vec<BridgeId>,
     ) {
         for (bridge, waiting, reason) in &evictions.rows {
-            counters.bridges.entry(*bridge).or_default().give_up(*reason, &waiting.topic);
+            counters.columns(*bridge).give_up(*reason, &waiting.topic);
             self.drop_log.record(*bridge, *reason, &waiting.topic, waiting.seq);
             touched.push(*bridge);
         }
@@ -104,8 +104,13 @@ impl<C: Cache + 'static> Writer<C> {
     /// Says what has been dropped, as far as it is time for that.
     pub(super) fn log_drops(&mut self, counters: &Counters) {
         for line in self.drop_log.poll(self.clock.now()) {
-            let name = counters.bridges.get(&line.bridge).map_or("", |columns| &columns.name);
-            warn!("bridge {name}: {line}");
+            match self.sessions.name(line.bridge) {
+                Some(client_id) => warn!("session {client_id}: {line}"),
+                None => {
+                    let name = counters.bridges.get(&line.bridge).map_or("", |columns| &columns.name);
+                    warn!("bridge {name}: {line}");
+                }
+            }
         }
     }
 }

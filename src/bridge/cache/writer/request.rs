@@ -3,10 +3,19 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::Answer;
+use super::{Answer, SharedRing};
 use crate::bridge::core::session::Opened;
 use crate::bridge::delivery::{BridgeId, Seq, Write};
 use crate::bridge::wire::ReasonCode;
+
+/// A session that has been opened.
+#[derive(Debug)]
+pub struct Seated {
+    /// What the client is told of it.
+    pub opened: Opened,
+    /// The near end of its queue, where it has one.
+    pub ring: Option<SharedRing>,
+}
 
 /// One thing that the writer is asked for.
 #[derive(Debug)]
@@ -43,7 +52,7 @@ pub enum Request {
         /// Session Expiry Interval in seconds.
         expiry: u32,
         /// Answered after the commit.
-        answer: oneshot::Sender<Result<Opened, ReasonCode>>,
+        answer: oneshot::Sender<Result<Seated, ReasonCode>>,
     },
     /// Refill a bridge's ring with rows after a sequence.
     Page {

@@ -1,5 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 use super::*;
+use crate::bridge::core::subscriptions::{is_shared, shared};
 use crate::bridge::topic;
 
 impl<R> Client<R> {
@@ -11,9 +12,13 @@ impl<R> Client<R> {
         let mut reasons = Vec::new();
         for subscription in subscribe.filters {
             let filter = &subscription.filter;
-            if topic::check_filter(filter).is_err() {
+            if is_shared(filter) && subscription.no_local {
+                let what = "SUBSCRIBE with No Local on a Shared Subscription"; // [MQTT-3.8.3-4]
+                return Err(WireError::new(ReasonCode::PROTOCOL_ERROR, what));
+            }
+            if topic::check_filter(filter).is_err() || (is_shared(filter) && shared(filter).is_none()) {
                 reasons.push(ReasonCode::TOPIC_FILTER_INVALID);
-            } else if filter.starts_with("$share/") {
+            } else if is_shared(filter) && self.queue.is_none() {
                 reasons.push(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED);
             } else {
                 reasons.push(ReasonCode(subscription.qos as u8));
@@ -44,7 +49,7 @@ impl<R> Client<R> {
     }
 
     fn write_if_kept(&mut self, write: Write) {
-        if self.expiry > 0 {
+        if self.queue.is_some() {
             self.write(write, After::Nothing);
         }
     }

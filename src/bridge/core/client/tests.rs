@@ -10,8 +10,9 @@ fn connected_by(version: Version, keep_alive: u16, receive_maximum: u16) -> Clie
     let mut client = Client::new(receive_maximum, 1 << 20, NOW);
     let connect = Connect { keep_alive, session_expiry: 60, ..Connect::new(version, "c") };
     client.handle_packet(Packet::Connect(Box::new(connect)), &Routes::default(), NOW);
-    let opened = Opened { present: false, session: Default::default(), writes: Vec::new() };
-    client.handle_opened(opened, None, NOW);
+    let session = Default::default();
+    let opened = Opened { present: false, session, writes: Vec::new(), expiry: (60, u32::MAX), queue: None };
+    client.handle_opened(opened, NOW);
     client.flush(NOW);
     while client.poll_effect().is_some() {}
     client.handle_written(client.transmit().len());
@@ -52,7 +53,14 @@ fn subscriptions_that_come_together_are_told_once() {
     for packet_id in 1..=100 {
         let filter = format!("t/{packet_id}");
         let qos = QoS::AtMostOnce;
-        let wanted = Subscription { filter, qos, no_local: false, retain_as_published: false, retain_handling: 0 };
+        let wanted = Subscription {
+            filter,
+            qos,
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: 0,
+            identifier: None,
+        };
         let subscribe = Subscribe { packet_id, filters: vec![wanted], identifier: None };
         client.handle_packet(Packet::Subscribe(subscribe), &Routes::default(), NOW);
     }
@@ -71,7 +79,13 @@ fn a_subscriber_that_acknowledges_nothing_is_disconnected_so_that_others_need_no
     let mut client = connected(0, 10);
     let message = Arc::new(Message::new("t", "x", QoS::AtLeastOnce));
     for _ in 0..2 {
-        client.handle_parcel(Parcel { message: message.clone(), qos: message.qos, retain: false, receipt: () });
+        client.handle_parcel(Parcel {
+            message: message.clone(),
+            qos: message.qos,
+            retain: false,
+            received_at: NOW,
+            receipt: None,
+        });
     }
     client.flush(NOW);
     assert_eq!(client.deadline(), Some(NOW + ACK_TIMEOUT));

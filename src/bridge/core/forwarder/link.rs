@@ -249,6 +249,7 @@ impl Forwarder {
                 no_local: true,
                 retain_as_published: true,
                 retain_handling: 1,
+                identifier: None,
             })
             .collect();
         // All identifiers are in use by exchanges that complete first; the next connection subscribes.

@@ -112,7 +112,7 @@ impl World {
             }
         }
         match seat.opening.as_mut().and_then(Opening::opened) {
-            Some(Ok(opened)) => seat.client.handle_opened(opened, None, now),
+            Some(Ok(seated)) => seat.client.handle_opened(seated.opened, now),
             Some(Err(reason)) => seat.client.handle_not_opened(reason),
             None => {}
         }
@@ -187,13 +187,13 @@ impl World {
             if let Some(link) = self.publishers[seat.publisher].link.as_mut().filter(|link| link.seat == seat.number) {
                 link.down.push_back((self.now + millis(LATENCY), None));
             }
-            match seat.client.closing_write(now) {
-                Some(write) => {
-                    let line = Line::default();
-                    process.requests.push_back(line.write(vec![write], false));
-                    seat.leaving = Some(line);
-                }
-                None => seat.left = true,
+            let writes = seat.client.closing_writes(now);
+            if writes.is_empty() {
+                seat.left = true;
+            } else {
+                let line = Line::default();
+                process.requests.push_back(line.write(writes, false));
+                seat.leaving = Some(line);
             }
         }
     }
