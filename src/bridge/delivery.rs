@@ -19,6 +19,14 @@ impl BridgeId {
     /// The least key of a session's queue.
     pub const FIRST_SESSION: Self = Self(1 << 32);
 
+    /// The least key of what no row can have: of a session that ends with its connection.
+    pub const FIRST_VOLATILE: Self = Self(1 << 48);
+
+    /// Whether only memory keeps what is there.
+    pub fn is_volatile(self) -> bool {
+        self >= Self::FIRST_VOLATILE
+    }
+
     /// Whether it is the queue of a local session.
     pub fn is_session(self) -> bool {
         self >= Self::FIRST_SESSION

@@ -158,7 +158,7 @@ async fn run_with<C: Cache + 'static>(
         legs.push((settings, forwarder, ring));
     }
     let (writer, requests) = Writer::new(cache, outlets, counters.clone(), clock)?;
-    let mut writer = writer.keeping(&config.sessions)?;
+    let mut writer = writer.keeping(&config.sessions)?.retaining(&config.retained)?;
     if let Some(cache) = config.cache.as_ref().filter(|cache| cache.durability == Durability::Deferred) {
         writer = writer.deferring(cache.commit_after);
     }

@@ -33,14 +33,16 @@ struct Verdict {
 fn judge(acknowledged: &BTreeSet<u32>, received: &[u32], qos: QoS) -> Verdict {
     let mut copies: BTreeMap<u32, u32> = BTreeMap::new();
     let mut verdict = Verdict::default();
-    let mut highest = 0;
+    // The specification's order is that of one QoS ([MQTT-4.6.0-6]).
+    let mut highest = [0_u32; 2];
     for number in received {
         let copies = copies.entry(*number).or_default();
         *copies += 1;
-        if *copies == 1 && *number < highest {
+        let highest = &mut highest[*number as usize % 2];
+        if *copies == 1 && *number < *highest {
             verdict.out_of_order.push(*number);
         }
-        highest = highest.max(*number);
+        *highest = (*highest).max(*number);
         if *copies == 2 && qos == QoS::ExactlyOnce && number % 2 == 0 {
             verdict.duplicated.push(*number);
         }

@@ -5,7 +5,10 @@ mod common;
 
 #[cfg(debug_assertions)] // Release builds have no points to be killed at.
 mod killed;
+mod migrated;
 mod parties;
+mod retained;
+mod shared;
 
 use std::sync::Arc;
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::{Applied, Cache, CacheError, Page, Usage};
 use crate::bridge::core::forwarder::Restored;
+use crate::bridge::core::retained::Entry;
 use crate::bridge::delivery::{
     BridgeId, Delivery, Held, HeldPhase, Kept, Kind, NewDelivery, Origin, Progress, Seq, Session, Store, Time, Waiting,
     Write,
 };
+use crate::bridge::message::Message;
 use crate::bridge::wire::ReasonCode;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,6 +28,7 @@ pub struct Memory {
     deliveries: BTreeMap<(BridgeId, Seq), (Delivery, State)>,
     received: BTreeSet<(Origin, u16)>,
     sessions: HashMap<Arc<str>, Session>,
+    retained: BTreeMap<Arc<str>, (Seq, Arc<Message>, Time)>,
 }
 
 impl Memory {
@@ -34,6 +37,12 @@ impl Memory {
             && !self.received.insert((origin.clone(), *packet_id))
         {
             return Applied::Repeated;
+        }
+        if store.retained && store.message.payload.is_empty() {
+            self.retained.remove(&store.message.topic);
+        } else if store.retained {
+            let retained = (store.seq, store.message.clone(), store.received_at);
+            self.retained.insert(store.message.topic.clone(), retained);
         }
         for NewDelivery { bridge, topic, qos, retain, identifiers, .. } in &store.deliveries {
             let delivery = Delivery {
@@ -108,6 +117,15 @@ impl Cache for Memory {
             Some(Held { delivery: delivery.clone(), packet_id, phase })
         });
         Ok(held.collect())
+    }
+
+    fn retained_topics(&mut self) -> Result<Vec<(Arc<str>, Entry)>, CacheError> {
+        let entry = |(seq, message, received_at): &(Seq, Arc<Message>, Time)| Entry::new(*seq, message, *received_at);
+        Ok(self.retained.iter().map(|(topic, retained)| (topic.clone(), entry(retained))).collect())
+    }
+
+    fn retained(&mut self, topic: &str) -> Result<Option<(Seq, Arc<Message>, Time)>, CacheError> {
+        Ok(self.retained.get(topic).cloned())
     }
 
     fn sessions(&mut self) -> Result<Vec<Arc<str>>, CacheError> {

@@ -12,7 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::core::forwarder::Restored;
+use super::core::retained::Entry;
 use super::delivery::{BridgeId, Delivery, Held, Kind, Seq, Session, Time, Waiting, Write};
+use super::message::Message;
 
 /// What may happen to a cache.
 #[derive(Debug, thiserror::Error)]
@@ -196,6 +198,18 @@ pub trait Cache: Send {
     /// # Errors
     /// Where the store fails.
     fn sessions(&mut self) -> Result<Vec<Arc<str>>, CacheError>;
+
+    /// The topics that have a retained message, without the messages.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    fn retained_topics(&mut self) -> Result<Vec<(Arc<str>, Entry)>, CacheError>;
+
+    /// The retained message of a topic, and when it arrived; `None`: it has none.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    fn retained(&mut self, topic: &str) -> Result<Option<(Seq, Arc<Message>, Time)>, CacheError>;
 
     /// What of a queue has a Packet Identifier, in order of arrival.
     ///

@@ -420,6 +420,72 @@ fn a_session_is_kept_and_ends_with_all_it_had<S: Subject>() {
     assert_eq!(session, begun, "nothing of the old one");
 }
 
+fn a_session_has_a_queue_that_is_discarded_in_steps_once_it_has_ended<S: Subject>() {
+    let mut subject = S::fresh();
+    let one = bridge(&mut subject, "one");
+    let keep = |client: &str| Write::KeepSession { client_id: client.into(), expires_at: None, expiry: 60 };
+    apply(&mut subject, &[keep("a"), keep("b")]);
+    let queue = |subject: &mut S, client: &str| subject.cache().session(client).unwrap().unwrap().queue.unwrap();
+    let (a, b) = (queue(&mut subject, "a"), queue(&mut subject, "b"));
+    assert!(a.is_session() && b.is_session() && a != b);
+    assert_eq!(bridge(&mut subject, "two"), BridgeId(one.0 + 1), "bridges have keys of their own");
+    let mut writes: Vec<Write> = (1..=600).map(|seq| store(seq, &[a])).collect();
+    let mut last = store_message(601, &[one, a, b], message("t", b"x"));
+    last.deliveries[1].identifiers = Some([7, 300_000].into());
+    writes.push(Write::Store(Box::new(last)));
+    apply(&mut subject, &writes);
+    apply(&mut subject, &[step(a, 601, Progress::Sent { packet_id: 9 })]);
+    let mut subject = subject.reopened();
+    assert_eq!((queue(&mut subject, "a"), subject.cache().usage(a).messages, subject.messages()), (a, 601, 601));
+    let held = subject.cache().held(a).unwrap();
+    assert_eq!((held.len(), held[0].packet_id), (1, 9));
+    assert_eq!(held[0].delivery.identifiers.as_deref(), Some(&[7, 300_000][..]));
+    let mut sessions = subject.cache().sessions().unwrap();
+    sessions.sort_unstable();
+    assert_eq!(sessions, ["a".into(), "b".into()]);
+    apply(&mut subject, &[Write::EndSession { client_id: "a".into() }, keep("a")]);
+    let again = queue(&mut subject, "a");
+    assert!(again != a && subject.cache().usage(again) == Usage::default(), "another session of the same client");
+    let mut steps = 0;
+    while let Some(ended) = subject.cache().ended().unwrap() {
+        assert_eq!(ended, a);
+        apply(&mut subject, &[Write::Discard { queue: ended }]);
+        steps += 1;
+    }
+    assert_eq!((steps, subject.messages(), subject.cache().usage(a)), (3, 1, Usage::default()));
+    assert_eq!((seqs(&queued(&mut subject, one)), seqs(&queued(&mut subject, b))), (vec![601], vec![601]));
+    apply(&mut subject, &[step(one, 601, REMOVED)]);
+    assert_eq!(subject.messages(), 1, "a session wants it still");
+    apply(&mut subject, &[step(b, 601, REMOVED)]);
+    assert_eq!(subject.messages(), 0);
+}
+
+fn a_topic_has_one_retained_message_until_an_empty_one_comes<S: Subject>() {
+    let mut subject = S::fresh();
+    let one = bridge(&mut subject, "one");
+    let retain = |seq, topic, payload| {
+        let stored = store_message(seq, &[], message(topic, payload));
+        Write::Store(Box::new(Store { retained: true, ..stored }))
+    };
+    let mut with_bridge = store_message(3, &[one], message("b", b"3"));
+    with_bridge.retained = true;
+    apply(&mut subject, &[retain(1, "a", b"1"), retain(2, "a", b"22"), Write::Store(Box::new(with_bridge))]);
+    let mut subject = subject.reopened();
+    let (seq, kept, received_at) = subject.cache().retained("a").unwrap().unwrap();
+    assert_eq!((seq, &kept.payload[..], received_at, kept.qos), (Seq(2), &b"22"[..], at(1002), QoS::ExactlyOnce));
+    let topics = |subject: &mut S| {
+        let topics = subject.cache().retained_topics().unwrap();
+        let mut topics: Vec<(String, u64)> =
+            topics.into_iter().map(|(topic, entry)| (topic.to_string(), entry.bytes)).collect();
+        topics.sort();
+        topics
+    };
+    assert_eq!(topics(&mut subject), [("a".into(), 3), ("b".into(), 2)]);
+    apply(&mut subject, &[step(one, 3, REMOVED), retain(4, "a", b""), retain(5, "c", b"")]);
+    assert_eq!((topics(&mut subject), subject.messages()), (vec![("b".into(), 2)], 0));
+    assert_eq!(subject.cache().retained("a").unwrap(), None);
+}
+
 fn what_is_only_counted_writes_nothing<S: Subject>() {
     let mut subject = S::fresh();
     let one = bridge(&mut subject, "one");
@@ -463,6 +529,8 @@ suite!(
     a_repeated_received_id_writes_nothing,
     an_identifier_is_recorded_although_the_message_goes_nowhere,
     a_session_is_kept_and_ends_with_all_it_had,
+    a_session_has_a_queue_that_is_discarded_in_steps_once_it_has_ended,
+    a_topic_has_one_retained_message_until_an_empty_one_comes,
     what_is_only_counted_writes_nothing,
     closing_loses_nothing,
 );

@@ -13,6 +13,7 @@ mod outlet;
 mod read;
 mod relief;
 mod request;
+mod retained;
 mod sessions;
 mod settle;
 #[cfg(test)]
@@ -32,7 +33,8 @@ use blocked::Blocked;
 use eviction::Evictions;
 use lines::Lines;
 pub use outlet::{Outlet, SharedRing};
-pub use request::{Request, Seated};
+pub use request::{Kept, Request, Seated};
+use retained::Retaining;
 use sessions::Sessions;
 
 use super::{Applied, Cache, CacheError};
@@ -78,6 +80,7 @@ pub struct Writer<C> {
     deferral: Deferral,
     lines: Lines,
     sessions: Sessions,
+    retaining: Retaining,
 }
 
 impl<C: Cache + 'static> Writer<C> {
@@ -112,6 +115,7 @@ impl<C: Cache + 'static> Writer<C> {
             deferral: Deferral::default(),
             lines: Lines::default(),
             sessions: Sessions::default(),
+            retaining: Retaining::default(),
         };
         Ok((writer, sender))
     }
@@ -165,6 +169,15 @@ impl<C: Cache + 'static> Writer<C> {
                     self.write(std::mem::take(&mut parts));
                     self.deferral.handle_link_lost(bridge);
                     self.commit_due();
+                }
+                Request::Retained { subscriptions, bytes, answer } => {
+                    self.write(std::mem::take(&mut parts));
+                    // A client that has gone meanwhile needs no answer.
+                    let _ = answer.send(self.retained_for(&subscriptions, bytes));
+                }
+                Request::Share { client_id, answer } => {
+                    // The same.
+                    let _ = answer.send(self.share(&client_id));
                 }
                 Request::Chores => self.chores_due = true,
             }
@@ -233,6 +246,7 @@ impl<C: Cache + 'static> Writer<C> {
         self.deferral.handle_time(self.clock.now());
         let applied = self.apply(&mut parts, &mut pending);
         self.settle(parts, applied, &pending);
+        self.send_retained();
         for request in std::mem::take(&mut self.postponed) {
             if let Request::Page { bridge, after, messages, bytes } = request {
                 self.page(bridge, after, messages, bytes);

@@ -75,6 +75,9 @@ fn check_bridge(bridge: &Bridge, key: &str) -> Result<(), Complaint> {
     if bridge.name.is_empty() || bridge.name.len() > 255 {
         return wrong("name", "from 1 to 255 characters".to_owned());
     }
+    if ["session:", "ended:"].iter().any(|prefix| bridge.name.starts_with(prefix)) {
+        return wrong("name", "`session:` and `ended:` stand before the queues of local sessions".to_owned());
+    }
     if !matches!(bridge.protocol, 4 | 5) {
         return wrong("protocol", format!("{} does not exist: 4 (MQTT 3.1.1) or 5", bridge.protocol));
     }

@@ -7,6 +7,7 @@ pub mod endurance;
 mod listener;
 mod load;
 pub mod nanomq;
+mod retained;
 mod secret;
 mod server;
 mod sessions;
@@ -20,6 +21,7 @@ pub use cache::{Cache, Durability, OnCorruption, Synchronous, WhenFull};
 pub use check::{roughly, warnings};
 pub use listener::Listener;
 pub use load::{LoadError, Loaded, load};
+pub use retained::Retained;
 pub use secret::Secret;
 pub use server::Server;
 pub use sessions::{SessionFull, Sessions};
@@ -38,6 +40,9 @@ pub struct Config {
     /// What is kept for local clients that are away.
     #[serde(default)]
     pub sessions: Sessions,
+    /// Retained messages.
+    #[serde(default)]
+    pub retained: Retained,
     /// The remotes; none: a small broker.
     #[serde(default)]
     pub bridges: Vec<Bridge>,

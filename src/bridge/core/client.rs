@@ -5,7 +5,7 @@
 mod subscribing;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::intake::{Accepted, Intake, Release, Ticket};
@@ -14,7 +14,8 @@ use super::ring::Ring;
 use super::routes::Routes;
 use super::session::{self, Opened};
 use super::session_queue::{SessionQueue, Step};
-use crate::bridge::delivery::{Origin, Seq, Store, Time, Write};
+use super::subscriptions::is_shared;
+use crate::bridge::delivery::{Delivery, Origin, Seq, Store, Time, Write};
 use crate::bridge::message::{Message, QoS};
 use crate::bridge::wire::{
     Connack, Connect, Disconnect, Packet, Publish, ReasonCode, Suback, Subscribe, Subscription, Unsubscribe, Version,
@@ -48,6 +49,11 @@ pub enum Effect {
     Publish(Arc<Message>),
     /// These are the client's subscriptions from now on.
     Subscriptions(Vec<Subscription>),
+    /// Read what is retained for these, and answer with [`Client::handle_retained`].
+    Retained(Vec<Subscription>),
+    /// The session is about to have its first Shared Subscription, and ends with the connection: it needs a ring, from which
+    /// [`Client::pump`] takes.
+    Share,
     /// Close the connection, after an attempt to write what is encoded.
     Close {
         /// Why, for the log.
@@ -101,6 +107,12 @@ pub struct Client<R> {
     subscriptions: Vec<Subscription>,
     /// They have changed since the shell was told.
     resubscribed: bool,
+    /// Those of them that are to be given what is retained.
+    wanting: Vec<Subscription>,
+    /// Retained messages that the client was given, and may get once more from who published them a moment ago.
+    given: Vec<Weak<Message>>,
+    /// It has a ring although its session ends with the connection.
+    shares: bool,
     writes: Vec<Write>,
     after: Vec<After>,
     /// In the order in which it was given to be committed, which is the order of the answers.
@@ -130,6 +142,9 @@ impl<R> Client<R> {
             outgoing: Outgoing::new(u16::MAX, None),
             subscriptions: Vec::new(),
             resubscribed: false,
+            wanting: Vec::new(),
+            given: Vec::new(),
+            shares: false,
             writes: Vec::new(),
             after: Vec::new(),
             committing: VecDeque::new(),
@@ -444,7 +459,15 @@ impl<R> Client<R> {
         if !matches!(self.state, State::Open) || self.closing.is_some() || self.out.len() >= HIGH_WATER {
             return;
         }
-        let Some(queue) = &mut self.queue else { return };
+        let Some(queue) = &mut self.queue else {
+            while self.outgoing.is_idle()
+                && let Some(delivery) = ring.take()
+            {
+                let Delivery { message, qos, retain, received_at, .. } = delivery;
+                self.outgoing.push(Parcel { message, qos, retain, received_at, receipt: None });
+            }
+            return;
+        };
         for step in queue.pump(ring, self.version, now) {
             self.take(Some(step));
         }
@@ -460,14 +483,37 @@ impl<R> Client<R> {
 
     /// A message for this client.
     pub fn handle_parcel(&mut self, parcel: Parcel<R>) {
+        if !self.given.is_empty() {
+            self.given.retain(|given| given.strong_count() > 0);
+            if self.given.iter().any(|given| std::ptr::eq(given.as_ptr(), Arc::as_ptr(&parcel.message))) {
+                return;
+            }
+        }
         self.outgoing.push(parcel);
+    }
+
+    /// What is retained for the subscriptions that were asked for, with RETAIN ([MQTT-3.3.1-8]); `coming` is on its way to
+    /// the client already, and later than what is retained of the same topic.
+    pub fn handle_retained(&mut self, retained: Vec<Parcel<R>>, coming: Vec<Parcel<R>>) {
+        for parcel in retained {
+            let topic = &parcel.message.topic;
+            if !coming.iter().any(|coming| coming.message.retain && coming.message.topic == *topic) {
+                self.given.push(Arc::downgrade(&parcel.message));
+                self.outgoing.push(parcel);
+            }
+        }
+        coming.into_iter().for_each(|parcel| self.handle_parcel(parcel));
     }
 
     /// Encodes acknowledgements and messages, and gives what has been read to be committed, as one.
     pub fn flush(&mut self, now: Time) {
         // Once for all that came together: as many copies as SUBSCRIBEs would let one segment fill the memory.
         if std::mem::take(&mut self.resubscribed) && self.queue.is_none() {
-            self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
+            let own = self.subscriptions.iter().filter(|known| !is_shared(&known.filter)).cloned().collect();
+            self.effects.push_back(Effect::Subscriptions(own));
+        }
+        if !self.wanting.is_empty() {
+            self.effects.push_back(Effect::Retained(std::mem::take(&mut self.wanting)));
         }
         if !self.writes.is_empty() {
             self.committing.extend(self.after.drain(..));
@@ -512,7 +558,10 @@ impl<R> Client<R> {
     /// What is to be committed when the connection has ended: the session's expiry begins, or the session ends.
     /// Nothing: it had no session that was kept.
     pub fn closing_writes(&self, now: Time) -> Vec<Write> {
-        let Some(queue) = &self.queue else { return Vec::new() };
+        let Some(queue) = &self.queue else {
+            let end = || Write::EndSession { client_id: self.client_id.clone() };
+            return self.shares.then(end).into_iter().collect();
+        };
         let mut writes = if self.expiry > 0 { queue.leave() } else { Vec::new() };
         writes.push(session::close(&self.client_id, self.expiry, now));
         writes

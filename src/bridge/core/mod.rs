@@ -11,6 +11,7 @@ pub mod governor;
 pub mod intake;
 pub mod outgoing;
 pub mod packet_ids;
+pub mod retained;
 pub mod ring;
 pub mod routes;
 pub mod session;

@@ -7,7 +7,7 @@ use tracing::{debug, warn};
 
 use super::{LAST_WRITE_TIMEOUT, LocalLeg, READ_BYTES, WRITE_TIMEOUT, make_room, told};
 use crate::bridge::cache::Applied;
-use crate::bridge::cache::writer::{Answer, Request, Seated, SharedRing, Written};
+use crate::bridge::cache::writer::{Answer, Kept, Request, Seated, SharedRing, Written};
 use crate::bridge::config;
 use crate::bridge::core::client::{Client, Effect};
 use crate::bridge::crash;
@@ -164,6 +164,26 @@ impl Connection {
                 Effect::Publish(message) => self.leg.hub.publish(&message, Some(self.client.client_id()), None),
                 Effect::Subscriptions(subscriptions) => {
                     self.leg.hub.subscribe(self.client.client_id(), subscriptions);
+                }
+                Effect::Retained(subscriptions) => {
+                    let bytes = self.max_queued_bytes;
+                    let (answer, retained) = oneshot::channel();
+                    self.leg.requests.send(Request::Retained { subscriptions, bytes, answer }).await?;
+                    let retained = retained.await.unwrap_or_default().into_iter().map(|kept| {
+                        let Kept { message, qos, received_at, .. } = kept;
+                        Parcel { message, qos, retain: true, received_at, receipt: None }
+                    });
+                    let mut coming = Vec::new();
+                    while let Some(Ok(parcel)) = self.place.as_mut().map(|place| place.parcels.try_recv()) {
+                        coming.push(parcel);
+                    }
+                    self.client.handle_retained(retained.collect(), coming);
+                }
+                Effect::Share => {
+                    let (answer, ring) = oneshot::channel();
+                    let client_id = self.client.client_id().clone();
+                    self.leg.requests.send(Request::Share { client_id, answer }).await?;
+                    self.ring = ring.await.ok();
                 }
                 Effect::Close { why } => debug!("client {}: {why}", self.client.client_id()),
                 Effect::Warn(what) => warn!("{what}"),

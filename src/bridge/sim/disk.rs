@@ -5,9 +5,11 @@ use super::world::Sin;
 use crate::bridge::cache::memory::Memory;
 use crate::bridge::cache::{Applied, Cache, CacheError, Page, Usage};
 use crate::bridge::core::forwarder::Restored;
+use crate::bridge::core::retained::Entry;
 use crate::bridge::delivery::{
     BridgeId, DropReason, Held, Kind, Outcome, Progress, Seq, Session, Store, Time, Waiting, Write,
 };
+use crate::bridge::message::Message;
 
 /// Commits that a twin makes before it syncs them.
 const UNSYNCED: usize = 20;
@@ -122,6 +124,12 @@ impl Cache for Disk {
     }
     fn ended(&mut self) -> Result<Option<BridgeId>, CacheError> {
         self.memory.ended()
+    }
+    fn retained_topics(&mut self) -> Result<Vec<(Arc<str>, Entry)>, CacheError> {
+        self.memory.retained_topics()
+    }
+    fn retained(&mut self, topic: &str) -> Result<Option<(Seq, Arc<Message>, Time)>, CacheError> {
+        self.memory.retained(topic)
     }
     fn latest(&mut self) -> Result<(Seq, Time), CacheError> {
         self.memory.latest()

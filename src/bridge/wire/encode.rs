@@ -18,7 +18,6 @@ mod property {
     pub(super) const RETAIN_AVAILABLE: u8 = 0x25;
     pub(super) const MAXIMUM_PACKET_SIZE: u8 = 0x27;
     pub(super) const SUBSCRIPTION_IDENTIFIER_AVAILABLE: u8 = 0x29;
-    pub(super) const SHARED_SUBSCRIPTION_AVAILABLE: u8 = 0x2A;
 }
 
 /// Appends a packet. Strings must be shorter than 64 KiB, which configuration and decoder see to.
@@ -163,7 +162,6 @@ fn connack(packet: &Connack, version: Version, out: &mut Vec<u8>) {
     explanation(&packet.server_reference, &packet.reason_string, &mut properties);
     if packet.reason == ReasonCode::SUCCESS {
         properties.extend([property::SUBSCRIPTION_IDENTIFIER_AVAILABLE, 0]);
-        properties.extend([property::SHARED_SUBSCRIPTION_AVAILABLE, 0]);
     }
     prefixed(properties, out);
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::insert::Inserts;
-use super::millis;
 use super::removal::{discard, removals, remove};
 use super::schema::state;
+use super::{millis, retained};
 use crate::bridge::cache::Applied;
 use crate::bridge::delivery::{BridgeId, Origin, Progress, Seq, Store, Write};
 
@@ -39,6 +39,9 @@ fn store<'a>(
         if inserted == 0 {
             return Ok(Applied::Repeated);
         }
+    }
+    if store.retained {
+        retained::write(connection, store)?;
     }
     let bytes = store.message.size() as i64;
     for delivery in &store.deliveries {

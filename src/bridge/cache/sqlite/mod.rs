@@ -6,6 +6,7 @@ pub mod file;
 mod insert;
 mod open;
 mod removal;
+mod retained;
 mod room;
 mod schema;
 mod shrink;
@@ -25,6 +26,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{Applied, Cache, CacheError, Page, Usage};
 use crate::bridge::config::{OnCorruption, Synchronous};
 use crate::bridge::core::forwarder::Restored;
+use crate::bridge::core::retained::Entry;
 use crate::bridge::delivery::{
     BridgeId, Delivery, Held, HeldPhase, Kept, Kind, Origin, Seq, Session, Time, Waiting, Write,
 };
@@ -176,6 +178,14 @@ impl Cache for Sqlite {
             Ok(Held { delivery: delivery(row)?, packet_id: row.get(12)?, phase })
         })?;
         Ok(held.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn retained_topics(&mut self) -> Result<Vec<(Arc<str>, Entry)>, CacheError> {
+        Ok(retained::topics(&self.connection)?)
+    }
+
+    fn retained(&mut self, topic: &str) -> Result<Option<(Seq, Arc<Message>, Time)>, CacheError> {
+        Ok(retained::read(&self.connection, topic)?)
     }
 
     fn sessions(&mut self) -> Result<Vec<Arc<str>>, CacheError> {

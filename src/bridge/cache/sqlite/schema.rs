@@ -87,6 +87,7 @@ CREATE TABLE subscription (
 -- Retained messages. bytes: of topic, properties and payload.
 CREATE TABLE retained (
     topic TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL,
     received_at INTEGER NOT NULL,
     qos INTEGER NOT NULL,
     message_expiry INTEGER,
@@ -105,6 +106,7 @@ ALTER TABLE subscription ADD COLUMN identifier INTEGER;
 ALTER TABLE delivery ADD COLUMN identifiers BLOB;
 CREATE TABLE retained (
     topic TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL,
     received_at INTEGER NOT NULL,
     qos INTEGER NOT NULL,
     message_expiry INTEGER,

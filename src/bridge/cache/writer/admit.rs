@@ -4,7 +4,7 @@ use crate::bridge::cache::Cache;
 use crate::bridge::config::WhenFull;
 use crate::bridge::core::admission::{self, Place, Queue};
 use crate::bridge::core::deferral;
-use crate::bridge::delivery::{NewDelivery, Write};
+use crate::bridge::delivery::{DropReason, NewDelivery, Write};
 use crate::bridge::wire::ReasonCode;
 
 impl<C: Cache + 'static> Writer<C> {
@@ -48,11 +48,15 @@ impl<C: Cache + 'static> Writer<C> {
             self.note(&write);
             return Ok(((self.absorb(write), None), None));
         };
-        let forwards = store.deliveries.len();
-        self.sessions.add_deliveries(&mut store);
+        let forwards = store.deliveries.iter().filter(|delivery| !delivery.bridge.is_session()).count();
+        let is_copy = store.deliveries.iter().any(|delivery| delivery.bridge.is_session());
+        if !is_copy {
+            store.retained = self.retaining.takes(&store.message);
+            self.sessions.add_deliveries(&mut store);
+        }
         let size = store.message.size() as u64;
         // Nobody but a local publisher waits for part of an answer.
-        let mut deferred = may_wait && self.broken.is_none() && self.deferral.takes(&store);
+        let mut deferred = may_wait && self.broken.is_none() && !store.retained && self.deferral.takes(&store);
         let mut places = Vec::with_capacity(store.deliveries.len());
         for delivery in &store.deliveries {
             let (place, may_be_deferred) = self.place(delivery, size, pending);
@@ -111,6 +115,11 @@ impl<C: Cache + 'static> Writer<C> {
     /// Where a delivery waits, and whether it leaves it to its message whether that is deferred.
     pub(super) fn place(&self, delivery: &NewDelivery, size: u64, pending: &Pending) -> (Place, bool) {
         let Some(outlet) = self.outlets.get(&delivery.bridge) else { return (Place::Rejected, true) };
+        if delivery.bridge.is_volatile() {
+            let place =
+                if outlet.ring.lock().takes_volatile() { Place::Memory } else { Place::Dropped(DropReason::Full) };
+            return (place, true);
+        }
         let usage = self.cache.usage(delivery.bridge);
         let (messages, bytes) = pending.grown.get(&delivery.bridge).copied().unwrap_or_default();
         let deferred = self.deferral.used(delivery.bridge);

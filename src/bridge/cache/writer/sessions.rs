@@ -43,6 +43,8 @@ pub(super) struct Sessions {
     by_client: HashMap<Arc<str>, Kept>,
     /// For the log.
     clients: HashMap<BridgeId, Arc<str>>,
+    /// The next key of a session that ends with its connection.
+    next_volatile: BridgeId,
 }
 
 impl Default for Sessions {
@@ -66,7 +68,13 @@ impl Sessions {
             subscriptions: Subscriptions::default(),
             by_client: HashMap::new(),
             clients: HashMap::new(),
+            next_volatile: BridgeId::FIRST_VOLATILE,
         }
+    }
+
+    /// Where messages wait for a session.
+    pub(super) fn queue(&self, client_id: &str) -> Option<BridgeId> {
+        self.by_client.get(client_id).map(|session| session.queue)
     }
 
     /// Whose queue it is.
@@ -205,11 +213,21 @@ impl<C: Cache + 'static> Writer<C> {
         Ok(Seated { opened, ring: Some(ring) })
     }
 
+    /// A session that ends with its connection takes part in groups: what it gets of them waits in memory alone.
+    pub(super) fn share(&mut self, client_id: &Arc<str>) -> (BridgeId, SharedRing) {
+        let queue = self.sessions.next_volatile;
+        self.sessions.next_volatile.0 += 1;
+        let ring = self.seat(client_id, Kept { queue, connected: true, expires_at: None }, &[]);
+        ring.lock().refill(Vec::new(), true);
+        (queue, ring)
+    }
+
     /// A write has its place in the order: what it means for the sessions.
     pub(super) fn note(&mut self, write: &Write) {
         match write {
             Write::Subscribe { client_id, subscription } if self.sessions.by_client.contains_key(client_id) => {
-                self.sessions.subscriptions.subscribe(client_id, subscription);
+                let is_new = self.sessions.subscriptions.subscribe(client_id, subscription);
+                self.retaining.subscribes(client_id, subscription, is_new, self.next);
             }
             Write::Unsubscribe { client_id, filter } => self.sessions.subscriptions.unsubscribe(client_id, filter),
             Write::EndSession { client_id } => self.unseat(client_id),

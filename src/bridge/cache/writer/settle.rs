@@ -39,6 +39,9 @@ impl<C: Cache + 'static> Writer<C> {
                 crash::committed(&write);
                 match write {
                     Write::Store(store) if applied == Applied::Done => {
+                        if store.retained {
+                            self.retaining.committed(&store);
+                        }
                         counters.received += 1;
                         let admitted = admitted.unwrap_or_default();
                         self.hand_on(*store, admitted, Kept::Row, evictions, &mut counters, &mut touched);

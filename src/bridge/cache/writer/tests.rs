@@ -10,6 +10,7 @@ use super::*;
 use crate::bridge::config::WhenFull;
 use crate::bridge::core::admission::Limits;
 use crate::bridge::core::forwarder::Restored;
+use crate::bridge::core::retained::Entry;
 use crate::bridge::core::ring::Ring;
 use crate::bridge::delivery::{
     DropReason, Held, Kind, NewDelivery, Origin, Outcome, Progress, Session, Store, Time, Waiting,
@@ -61,6 +62,12 @@ impl Cache for Fragile {
     }
     fn ended(&mut self) -> Result<Option<BridgeId>, CacheError> {
         self.cache.ended()
+    }
+    fn retained_topics(&mut self) -> Result<Vec<(Arc<str>, Entry)>, CacheError> {
+        self.cache.retained_topics()
+    }
+    fn retained(&mut self, topic: &str) -> Result<Option<(Seq, Arc<Message>, Time)>, CacheError> {
+        self.cache.retained(topic)
     }
     fn latest(&mut self) -> Result<(Seq, Time), CacheError> {
         self.cache.latest()

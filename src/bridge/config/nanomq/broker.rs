@@ -6,7 +6,7 @@ use super::block::{Block, Found, Wrong};
 use super::bridge;
 use super::note::Sheet;
 use super::reasons::{self, note_rest};
-use crate::bridge::config::{CACHE, Cache, Config, Listener, Sessions};
+use crate::bridge::config::{CACHE, Cache, Config, Listener, Retained, Sessions};
 
 /// The largest packet that MQTT can carry.
 const MAX_PACKET_SIZE: u64 = 268_435_460;
@@ -27,7 +27,14 @@ pub(super) fn config(mut root: Block<'_>, sheet: &mut Sheet) -> Result<Config, W
     let (bridges, cache) = bridges(&mut root, sheet)?;
     let read = ["mqtt", "listeners", "auth", "bridges"];
     note_rest(&root, reasons::FILE, &read, sheet)?;
-    Ok(Config { listeners: vec![listener], cache, sessions: Sessions::default(), bridges, metrics: None })
+    Ok(Config {
+        listeners: vec![listener],
+        cache,
+        sessions: Sessions::default(),
+        retained: Retained::default(),
+        bridges,
+        metrics: None,
+    })
 }
 
 fn mqtt(root: &mut Block<'_>, sheet: &mut Sheet) -> Result<Option<Found<u64>>, Wrong> {

@@ -18,14 +18,22 @@ impl<R> Client<R> {
             }
             if topic::check_filter(filter).is_err() || (is_shared(filter) && shared(filter).is_none()) {
                 reasons.push(ReasonCode::TOPIC_FILTER_INVALID);
-            } else if is_shared(filter) && self.queue.is_none() {
-                reasons.push(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED);
             } else {
                 reasons.push(ReasonCode(subscription.qos as u8));
+                let known = self.subscriptions.len();
                 self.subscriptions.retain(|known| known.filter != *filter);
+                let is_new = self.subscriptions.len() == known;
                 self.subscriptions.push(subscription.clone());
+                let is_shared = is_shared(filter);
+                if is_shared && self.queue.is_none() && !std::mem::replace(&mut self.shares, true) {
+                    self.effects.push_back(Effect::Share);
+                }
+                let gets_retained = subscription.retain_handling == 0 || (subscription.retain_handling == 1 && is_new);
+                if self.queue.is_none() && !is_shared && gets_retained {
+                    self.wanting.push(subscription.clone());
+                }
                 let client_id = self.client_id.clone();
-                self.write_if_kept(Write::Subscribe { client_id, subscription });
+                self.write_if_kept(is_shared, Write::Subscribe { client_id, subscription });
             }
         }
         self.resubscribed = true;
@@ -42,14 +50,15 @@ impl<R> Client<R> {
             let existed = self.subscriptions.len() < before;
             reasons.push(if existed { ReasonCode::SUCCESS } else { ReasonCode::NO_SUBSCRIPTION_EXISTED });
             let client_id = self.client_id.clone();
-            self.write_if_kept(Write::Unsubscribe { client_id, filter: filter.clone() });
+            self.write_if_kept(is_shared(filter), Write::Unsubscribe { client_id, filter: filter.clone() });
         }
         self.resubscribed = true;
         self.send_after_commit(Packet::Unsuback(Suback { packet_id: unsubscribe.packet_id, reasons }));
     }
 
-    fn write_if_kept(&mut self, write: Write) {
-        if self.queue.is_some() {
+    /// Of a session that ends with the connection too, where it is a member of a group: who gets what is decided there.
+    fn write_if_kept(&mut self, is_shared: bool, write: Write) {
+        if self.queue.is_some() || is_shared {
             self.write(write, After::Nothing);
         }
     }
