@@ -88,7 +88,9 @@ fn a_malformed_packet_closes_its_connection_with_the_reason_and_nobody_else_noti
     for (bytes, reason) in cases {
         let (mut client, _) = Client::connect(bridge.address, Connect::new(Version::V5, "bad"));
         client.send_bytes(bytes);
-        assert_eq!(client.receive(), Some(Packet::Disconnect(Disconnect::new(reason))), "{bytes:?}");
+        let Some(Packet::Disconnect(disconnect)) = client.receive() else { panic!("no DISCONNECT: {bytes:?}") };
+        assert_eq!(disconnect.reason, reason, "{bytes:?}");
+        assert!(disconnect.reason_string.is_some_and(|why| !why.is_empty()), "{bytes:?}");
         assert_eq!(client.receive(), None);
     }
     bystander.send(&Packet::Publish(publish("t", "still here", QoS::AtLeastOnce, 2)));
@@ -176,7 +178,8 @@ fn a_client_that_is_silent_or_sends_too_much_is_disconnected() {
         greedy.send(&Packet::Publish(publish("t", "x", QoS::ExactlyOnce, packet_id)));
     }
     let last = std::iter::from_fn(|| greedy.receive()).last();
-    assert_eq!(last, Some(Packet::Disconnect(Disconnect::new(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED))));
+    let Some(Packet::Disconnect(disconnect)) = last else { panic!("{last:?} instead of DISCONNECT") };
+    assert_eq!(disconnect.reason, ReasonCode::RECEIVE_MAXIMUM_EXCEEDED);
 }
 
 #[test]

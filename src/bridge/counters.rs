@@ -2,9 +2,12 @@
 //! at every moment accepted + restored = delivered + queued + in_flight + quarantined + dropped.
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use super::core::forwarder::Statistics;
-use super::delivery::{BridgeId, DropReason, Outcome};
+use super::delivery::{BridgeId, DropReason, Outcome, Time};
 
 /// The columns of one bridge. Counters begin at zero with the process.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +34,16 @@ pub struct BridgeCounters {
     pub rejected: u64,
     /// Whether the link is up.
     pub connected: bool,
+    /// The server that it is connected to, or tries to be.
+    pub server: String,
+    /// Since when the link is as it is.
+    pub since: Time,
+    /// Why there was no link, the last time that there was none.
+    pub last_error: Option<String>,
+    /// When the oldest message arrived that waits in the cache or is in flight, as of the writer's last look.
+    pub oldest: Option<Time>,
+    /// Messages and bytes that may wait; `None`: no cache.
+    pub limits: Option<(u64, u64)>,
     /// Rows that wait, as the cache counts them.
     pub cached: u64,
     /// Their bytes.
@@ -79,6 +92,11 @@ impl BridgeCounters {
     pub fn quarantine(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.quarantined += 1;
+    }
+
+    /// How old the oldest message is that the remote does not have; `None`: there is none.
+    pub fn oldest_age(&self, now: Time) -> Option<Duration> {
+        self.oldest.filter(|_| self.cached > 0).map(|oldest| now.saturating_sub(oldest))
     }
 
     /// Both sides of G7's identity; they are equal.
@@ -139,6 +157,8 @@ pub struct Counters {
     pub commits: u64,
     /// Writes that violated an invariant of the cache; each is logged.
     pub invariant_violations: u64,
+    /// Configurations that were read again and put in force.
+    pub reloads: u64,
     /// Why the cache does not work; `None` while it does.
     pub cache_error: Option<String>,
 }
@@ -152,13 +172,23 @@ impl Counters {
 
 /// [`Counters`] that all threads share.
 #[derive(Debug, Clone, Default)]
-pub struct Shared(Arc<Mutex<Counters>>);
+pub struct Shared(Arc<Mutex<Counters>>, Arc<Notify>);
 
 impl Shared {
     /// Locks them for one consistent reading or change.
     pub fn lock(&self) -> MutexGuard<'_, Counters> {
         // A reader that panicked has changed nothing half.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A link is up or down, or its server has said something new.
+    pub fn link_has_changed(&self) {
+        self.1.notify_one();
+    }
+
+    /// Waits until that is so; for one who waits.
+    pub async fn until_a_link_changes(&self) {
+        self.1.notified().await;
     }
 }
 

@@ -2,7 +2,8 @@
 //! nothing of it is left.
 //!
 //! `MQTT_BRIDGE_CRASH=point:n` ends the process at the n-th passing of a point. `MQTT_BRIDGE_SIN=ack_before_commit`
-//! makes the writer of the cache answer before it commits, so that the tests can be seen to notice.
+//! makes the writer of the cache answer before it commits, so that the tests can be seen to notice; with `stand_still` its
+//! thread never returns from its first commit.
 use super::delivery::{Progress, Write};
 
 /// Ends the process here, if this is the passing that was asked for.
@@ -37,6 +38,15 @@ pub fn acks_before_commit() -> bool {
     return armed::sins("ack_before_commit");
     #[cfg(not(debug_assertions))]
     false
+}
+
+/// The thread ends here without ending, if that is asked for: as one does that waits for a lock that nobody gives back.
+#[inline(always)]
+pub fn stand_still() {
+    #[cfg(debug_assertions)]
+    while armed::sins("stand_still") {
+        std::thread::park();
+    }
 }
 
 #[cfg(debug_assertions)]

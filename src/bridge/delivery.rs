@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::config::WhenFull;
 use super::message::{Message, QoS};
-use super::wire::{ReasonCode, Subscription};
+use super::wire::{ReasonCode, Subscription, Will};
 
 /// A moment: time since the Unix epoch on a clock that is set once at start and monotonic from then on, so that wall
 /// clock jumps while running change nothing.
@@ -305,6 +305,22 @@ pub enum Write {
         /// Filter.
         filter: String,
     },
+    /// A connection has this Will, or had it and it is due then.
+    KeepWill {
+        /// Client Identifier.
+        client_id: Arc<str>,
+        /// The Will.
+        will: Will,
+        /// When it is to be published; `None`: its client is connected.
+        due_at: Option<Time>,
+    },
+    /// A Will is void or published: the one that is due then, or whose client was connected. Another is left alone.
+    EndWill {
+        /// Client Identifier.
+        client_id: Arc<str>,
+        /// As it was kept.
+        due_at: Option<Time>,
+    },
 }
 
 /// A message to be stored.
@@ -324,6 +340,17 @@ pub struct Store {
     pub publisher: Option<Arc<str>>,
     /// Whether it is kept as the retained message of its topic; an empty one deletes that.
     pub retained: bool,
+}
+
+/// A Will as it was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptWill {
+    /// Client Identifier.
+    pub client_id: Arc<str>,
+    /// The Will.
+    pub will: Will,
+    /// When it is to be published; `None`: its client was connected.
+    pub due_at: Option<Time>,
 }
 
 /// A local client's session as it was kept.

@@ -1,6 +1,8 @@
 //! Local clients that are connected, who takes over from whom, and how a message finds those of them whose session ends
 //! with the connection. (Sessions that are kept get it from the cache.)
-use std::collections::HashMap;
+mod state;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -60,6 +62,8 @@ struct Seats {
 #[derive(Debug, Clone)]
 pub struct Hub {
     seats: Arc<Mutex<Seats>>,
+    /// The bridge's own messages about itself, the latest of each topic, for whoever subscribes.
+    states: Arc<Mutex<BTreeMap<Arc<str>, Arc<Message>>>>,
     counters: Shared,
     clock: Clock,
 }
@@ -96,7 +100,7 @@ impl Drop for Place {
 impl Hub {
     /// A hub without sessions.
     pub fn new(counters: Shared, clock: Clock) -> Self {
-        Self { seats: Arc::default(), counters, clock }
+        Self { seats: Arc::default(), states: Arc::default(), counters, clock }
     }
 
     fn lock(&self) -> MutexGuard<'_, Seats> {
@@ -139,6 +143,7 @@ impl Hub {
     /// These are a client's subscriptions from now on.
     pub fn subscribe(&self, client_id: &str, subscriptions: Vec<Subscription>) {
         if let Some(seat) = self.lock().by_client.get_mut(client_id) {
+            self.hand_states(seat, &subscriptions);
             seat.subscriptions = subscriptions;
         }
     }
@@ -146,7 +151,20 @@ impl Hub {
     /// Hands a message to every session that subscribes to it, once, at the highest QoS that it asked for. Beyond a session's
     /// limit QoS 0 is dropped, and otherwise the client is disconnected (0x97). `all` is dropped when every one has the
     /// message.
+    ///
+    /// Topics of [`topic::SYS`] are the bridge's own, and nobody else's messages on them are handed to anybody.
     pub fn publish(
+        &self,
+        message: &Arc<Message>,
+        publisher: Option<&str>,
+        all: Option<Arc<dyn std::any::Any + Send + Sync>>,
+    ) {
+        if !message.topic.starts_with(topic::SYS) {
+            self.distribute(message, publisher, all);
+        }
+    }
+
+    fn distribute(
         &self,
         message: &Arc<Message>,
         publisher: Option<&str>,
@@ -154,14 +172,17 @@ impl Hub {
     ) {
         let seats = self.lock();
         let now = self.clock.now();
+        let expires_at = message.expires_at(now);
         let (mut distributed, mut overflow) = (0, 0);
         for (client_id, seat) in &seats.by_client {
             let own = publisher == Some(&**client_id);
+            let mut subscription_ids = Vec::new();
             let matching = seat
                 .subscriptions
                 .iter()
                 .filter(|wanted| !(own && wanted.no_local) && topic::matches(&wanted.filter, &message.topic));
             let Some((qos, as_published)) = matching
+                .inspect(|wanted| subscription_ids.extend(wanted.identifier))
                 .map(|wanted| (wanted.qos, wanted.retain_as_published))
                 .reduce(|one, other| (one.0.max(other.0), one.1 || other.1))
             else {
@@ -182,7 +203,8 @@ impl Hub {
                 message: message.clone(),
                 qos,
                 retain: message.retain && as_published,
-                received_at: now,
+                subscription_ids,
+                expires_at,
                 receipt: Some(receipt),
             };
             // A connection that has just ended drops it, which is what its receipt is for.

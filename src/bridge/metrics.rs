@@ -1,6 +1,9 @@
-//! /metrics (Prometheus text) and /healthz: what is counted, and whether the bridge can keep its word.
+//! /metrics (Prometheus text), /healthz and /readyz: what is counted, whether the bridge can keep its word, and whether
+//! clients should be sent to it. `contrib/metrics.md` says what each metric means.
+mod health;
+mod process;
+
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -18,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
+use super::clock::Clock;
 use super::counters::{BridgeCounters, Counters, Shared};
 use super::delivery::DropReason;
 use super::listener::{ACCEPT_PAUSE, told};
@@ -25,11 +29,34 @@ use super::listener::{ACCEPT_PAUSE, told};
 /// How long a connection may last: its descriptor is wanted for MQTT.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves until shutdown.
-pub async fn serve(listener: TcpListener, counters: Shared, mut shutdown: watch::Receiver<bool>) {
-    let mut registry = Registry::with_prefix("mqtt_bridge");
-    registry.register_collector(Box::new(Columns(counters.clone())));
-    let registry = std::sync::Arc::new(registry);
+/// What is served.
+struct Pages {
+    registry: Registry,
+    counters: Shared,
+    /// Told when the bridge begins to shut down.
+    stopping: watch::Receiver<bool>,
+}
+
+impl Pages {
+    fn new(counters: Shared, clock: Clock, stopping: watch::Receiver<bool>) -> Self {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(process::StartTime::now()));
+        let prefixed = registry.sub_registry_with_prefix("mqtt_bridge");
+        prefixed.register_collector(Box::new(process::BuildInfo));
+        prefixed.register_collector(Box::new(Columns(counters.clone(), clock)));
+        Self { registry, counters, stopping }
+    }
+}
+
+/// Serves until shutdown; `stopping` is told when that begins.
+pub async fn serve(
+    listener: TcpListener,
+    counters: Shared,
+    clock: Clock,
+    stopping: watch::Receiver<bool>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let pages = std::sync::Arc::new(Pages::new(counters, clock, stopping));
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -42,10 +69,10 @@ pub async fn serve(listener: TcpListener, counters: Shared, mut shutdown: watch:
             },
             () = told(&mut shutdown) => return,
         };
-        let (registry, counters) = (registry.clone(), counters.clone());
+        let pages = pages.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let response = respond(&request, &registry, &counters);
+                let response = respond(&request, &pages);
                 async { Ok::<_, Infallible>(response) }
             });
             let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -58,21 +85,21 @@ pub async fn serve(listener: TcpListener, counters: Shared, mut shutdown: watch:
     }
 }
 
-fn respond<B>(request: &Request<B>, registry: &Registry, counters: &Shared) -> Response<Full<Bytes>> {
+fn respond<B>(request: &Request<B>, pages: &Pages) -> Response<Full<Bytes>> {
+    let plain = "text/plain; charset=utf-8";
+    let verdict =
+        |(good, text)| answer(if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, plain, text);
     match request.uri().path() {
         "/metrics" => {
             let mut text = String::new();
-            match prometheus_client::encoding::text::encode(&mut text, registry) {
+            match prometheus_client::encoding::text::encode(&mut text, &pages.registry) {
                 Ok(()) => answer(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text),
                 Err(error) => answer(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),
             }
         }
-        "/healthz" => {
-            let (healthy, text) = health(&counters.lock());
-            let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            answer(status, "text/plain; charset=utf-8", text)
-        }
-        _ => answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "/metrics or /healthz\n".to_owned()),
+        "/healthz" => verdict(health::health(&pages.counters.lock())),
+        "/readyz" => verdict(health::readiness(&pages.counters.lock(), *pages.stopping.borrow())),
+        _ => answer(StatusCode::NOT_FOUND, plain, "/metrics, /healthz or /readyz\n".to_owned()),
     }
 }
 
@@ -83,30 +110,13 @@ fn answer(status: StatusCode, kind: &'static str, text: String) -> Response<Full
     response
 }
 
-/// Red where the bridge cannot acknowledge anything. A link that is down is no illness: that is what the cache is for.
-fn health(counters: &Counters) -> (bool, String) {
-    let mut text = match &counters.cache_error {
-        Some(error) => format!("failing: {error}\n"),
-        None => "ok\n".to_owned(),
-    };
-    for bridge in counters.bridges.values() {
-        let link = if bridge.connected { "up" } else { "down" };
-        // Writing to a String does not fail.
-        let _ = writeln!(
-            text,
-            "bridge {}: link {link}, {} queued, {} in flight, {} quarantined",
-            bridge.name, bridge.queued, bridge.in_flight, bridge.quarantined
-        );
-    }
-    (counters.cache_error.is_none(), text)
-}
-
 /// Reads all columns at one moment.
 #[derive(Debug)]
-struct Columns(Shared);
+struct Columns(Shared, Clock);
 
 type Reading = fn(&BridgeCounters) -> u64;
 type ProcessReading = fn(&Counters) -> u64;
+type LimitReading = fn((u64, u64)) -> u64;
 
 const BRIDGE_COUNTERS: [(&str, &str, Reading); 9] = [
     ("messages_accepted", "Deliveries taken in since the start", |b| b.accepted),
@@ -129,13 +139,19 @@ const BRIDGE_GAUGES: [(&str, &str, Reading); 6] = [
     ("connected", "Whether the link is up", |b| u64::from(b.connected)),
 ];
 
-const PROCESS_COUNTERS: [(&str, &str, ProcessReading); 7] = [
+const BRIDGE_LIMITS: [(&str, &str, LimitReading); 2] = [
+    ("cache_max_messages", "Rows that may wait", |limits| limits.0),
+    ("cache_max_bytes", "Bytes of topics, properties and payloads that may wait", |limits| limits.1),
+];
+
+const PROCESS_COUNTERS: [(&str, &str, ProcessReading); 8] = [
     ("publishes_received", "PUBLISHes that were new", |c| c.received),
     ("publishes_repeated", "PUBLISHes that repeated one that is kept", |c| c.repeated),
     ("publishes_refused", "PUBLISHes refused", |c| c.refused),
     ("messages_distributed", "Messages handed to local subscribers", |c| c.distributed),
     ("subscriber_overflows", "Messages for local subscribers that did not keep up", |c| c.subscriber_overflow),
     ("cache_commits", "Commits of the cache", |c| c.commits),
+    ("reloads", "Configurations that were read again and put in force", |c| c.reloads),
     ("invariant_violations", "Writes that broke an invariant of the cache", |c| c.invariant_violations),
 ];
 
@@ -182,6 +198,22 @@ impl Collector for Columns {
                 ConstGauge::new(read(bridge)).encode(family.encode_family(&labels)?)?;
             }
         }
+        let now = self.1.now();
+        let metric = ConstGauge::new(0.0);
+        let help = "The age of the oldest message that waits in the cache or is in flight; 0: there is none";
+        let mut family = encoder.encode_descriptor("oldest_message_age_seconds", help, None, metric.metric_type())?;
+        for bridge in counters.bridges.values() {
+            let age = bridge.oldest_age(now).unwrap_or_default();
+            ConstGauge::new(age.as_secs_f64()).encode(family.encode_family(&[("bridge", bridge.name.as_str())])?)?;
+        }
+        for (name, help, read) in BRIDGE_LIMITS {
+            let metric = ConstGauge::new(0u64);
+            let mut family = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
+            for bridge in counters.bridges.values() {
+                let Some(limits) = bridge.limits else { continue };
+                ConstGauge::new(read(limits)).encode(family.encode_family(&[("bridge", bridge.name.as_str())])?)?;
+            }
+        }
         for (name, help, read) in PROCESS_COUNTERS {
             let metric = ConstCounter::new(read(&counters));
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
@@ -207,15 +239,22 @@ mod tests {
     #[test]
     fn the_columns_are_served_with_their_labels() {
         let counters = Shared::default();
-        let bridge = BridgeCounters { name: "emqx1".into(), accepted: 3, queued: 2, ..BridgeCounters::default() };
+        let bridge = BridgeCounters {
+            name: "emqx1".into(),
+            accepted: 3,
+            queued: 2,
+            cached: 2,
+            oldest: Some(std::time::Duration::from_secs(58)),
+            limits: Some((10, 1000)),
+            ..BridgeCounters::default()
+        };
         counters.lock().bridges.insert(BridgeId(1), bridge);
         counters.lock().bridges.entry(BridgeId(1)).or_default().give_up(DropReason::Evicted, &"a/b".into());
-        let mut registry = Registry::with_prefix("mqtt_bridge");
-        registry.register_collector(Box::new(Columns(counters.clone())));
+        let pages = Pages::new(counters, Clock::still(std::time::Duration::from_secs(60)), watch::channel(false).1);
         let request = Request::builder().uri("/metrics").body(()).unwrap();
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        assert_eq!(respond(&request, &registry, &counters).status(), StatusCode::OK);
+        prometheus_client::encoding::text::encode(&mut text, &pages.registry).unwrap();
+        assert_eq!(respond(&request, &pages).status(), StatusCode::OK);
         for line in [
             "mqtt_bridge_messages_accepted_total{bridge=\"emqx1\"} 3",
             "mqtt_bridge_messages_queued{bridge=\"emqx1\"} 1",
@@ -223,18 +262,21 @@ mod tests {
             "mqtt_bridge_dropped_by_topic_total{bridge=\"emqx1\",reason=\"evicted\",topic=\"a/b\"} 1",
             "mqtt_bridge_messages_dropped_total{bridge=\"emqx1\",reason=\"full\"} 0",
             "mqtt_bridge_cache_healthy 1",
+            "mqtt_bridge_oldest_message_age_seconds{bridge=\"emqx1\"} 2.0",
+            "mqtt_bridge_cache_max_messages{bridge=\"emqx1\"} 10",
         ] {
             assert!(text.lines().any(|known| known == line), "{line} in\n{text}");
         }
     }
 
     #[test]
-    fn a_cache_that_fails_is_red_and_a_link_that_is_down_is_not() {
-        let mut counters = Counters::default();
-        counters.bridges.insert(BridgeId(1), BridgeCounters::default());
-        assert!(health(&counters).0);
-        counters.cache_error = Some("the disk is full".into());
-        let (healthy, text) = health(&counters);
-        assert!(!healthy && text.starts_with("failing: the disk is full\n"), "{text}");
+    fn readiness_ends_when_the_bridge_begins_to_stop_and_health_does_not() {
+        let (stop, stopping) = watch::channel(false);
+        let pages = Pages::new(Shared::default(), Clock::still(std::time::Duration::ZERO), stopping);
+        let status = |path: &str| respond(&Request::builder().uri(path).body(()).unwrap(), &pages).status();
+        assert_eq!((status("/readyz"), status("/healthz")), (StatusCode::OK, StatusCode::OK));
+        stop.send_replace(true);
+        assert_eq!((status("/readyz"), status("/healthz")), (StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK));
+        assert_eq!(status("/"), StatusCode::NOT_FOUND);
     }
 }

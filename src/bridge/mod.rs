@@ -11,13 +11,18 @@ pub mod crash;
 pub mod delivery;
 pub mod hub;
 pub mod listener;
+pub mod log;
 pub mod message;
 pub mod metrics;
 pub mod remote;
+pub mod service;
 #[cfg(test)]
 mod sim;
+pub mod state;
 pub mod supervisor;
 pub mod topic;
+pub mod transport;
 pub mod units;
+pub mod wills;
 pub mod wire;
 pub mod yaml;

@@ -1,28 +1,32 @@
 //! The remote leg: connects, and carries bytes between the socket and the [`Forwarder`].
-mod connect;
 mod log;
+mod low_water;
 
 use std::any::Any;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
 use super::cache::writer::{Answer, Request, SharedRing, Written};
 use super::clock::Clock;
-use super::config::Server;
+use super::config::{self, Server};
 use super::core::forwarder::{Effect, Forwarder, Settings};
 use super::core::intake::Ticket;
-use super::core::routes::Routes;
+use super::core::routes::SharedRoutes;
 use super::counters::Shared;
 use super::crash;
 use super::delivery::{BridgeId, NewDelivery, Time};
 use super::hub::Hub;
 use super::listener::{READ_BYTES, make_room, told};
+use super::transport::connect::Connector;
+use super::transport::tls::ClientIdentity;
+use super::transport::{Ready, Stream, explain};
 use super::wire::{Decoder, ReasonCode, Version};
 
 /// Largest packet that the remote may send: the protocol's own limit.
@@ -37,12 +41,12 @@ pub struct RemoteLeg {
     name: String,
     server: Server,
     version: Version,
-    connect_timeout: Duration,
-    ack_timeout: Duration,
+    connector: Connector,
     ring: SharedRing,
     requests: mpsc::Sender<Request>,
     hub: Hub,
-    routes: Arc<Routes>,
+    routes: SharedRoutes,
+    configured: mpsc::UnboundedReceiver<Configured>,
     counters: Shared,
     clock: Clock,
     link: Option<Link>,
@@ -50,13 +54,13 @@ pub struct RemoteLeg {
     answer: Answer,
     delivered: mpsc::UnboundedReceiver<(Ticket, Vec<NewDelivery>)>,
     delivering: mpsc::UnboundedSender<(Ticket, Vec<NewDelivery>)>,
-    connecting: Option<tokio::task::JoinHandle<Result<TcpStream, String>>>,
+    connecting: Option<tokio::task::JoinHandle<Result<Stream, String>>>,
     /// The link was up at the last look.
     up: bool,
 }
 
 struct Link {
-    stream: TcpStream,
+    stream: Stream,
     decoder: Decoder,
     input: BytesMut,
     /// Bytes that must have come before it is read (SO_RCVLOWAT).
@@ -79,18 +83,29 @@ impl Drop for AllDelivered {
 
 /// What the leg waits for.
 enum Event {
-    Connected(Result<TcpStream, String>),
-    Read(std::io::Result<usize>),
-    Writable(std::io::Result<()>),
+    Connected(Result<Stream, String>),
+    Ready(Ready),
     Answer(Vec<Written>),
     Delivered(Ticket, Vec<NewDelivery>),
     Filled,
+    Configured(Configured),
     Timeout,
     Shutdown,
 }
 
+/// What the configuration of a bridge has become.
+#[derive(Debug)]
+pub struct Configured {
+    /// Its own.
+    pub config: Box<config::Bridge>,
+    /// A message that has not been sent once by this age is dropped.
+    pub max_age: Option<Duration>,
+}
+
 /// What a remote leg works with.
 pub struct Surroundings {
+    /// Certificates and CAs, where the server is reached over TLS.
+    pub tls: Option<Arc<ClientIdentity>>,
     /// Its queue's near end.
     pub ring: SharedRing,
     /// To the cache's writer.
@@ -98,7 +113,9 @@ pub struct Surroundings {
     /// Local sessions.
     pub hub: Hub,
     /// Where messages go.
-    pub routes: Arc<Routes>,
+    pub routes: SharedRoutes,
+    /// What its configuration becomes.
+    pub configured: mpsc::UnboundedReceiver<Configured>,
     /// What is counted.
     pub counters: Shared,
     /// The clock.
@@ -110,19 +127,24 @@ impl RemoteLeg {
     pub fn new(settings: &Settings, forwarder: Forwarder, with: Surroundings) -> Self {
         let (answer, answers) = Answer::channel();
         let (delivering, delivered) = mpsc::unbounded_channel();
-        let Surroundings { ring, requests, hub, routes, counters, clock } = with;
+        let Surroundings { tls, ring, requests, hub, routes, configured, counters, clock } = with;
         Self {
             forwarder,
             bridge: settings.bridge,
             name: settings.config.name.clone(),
             server: settings.config.server.clone(),
             version: settings.version,
-            connect_timeout: settings.config.connect_timeout,
-            ack_timeout: settings.config.ack_timeout,
+            connector: Connector {
+                tls,
+                limit: settings.config.connect_timeout,
+                ack_timeout: settings.config.ack_timeout,
+                max_packet_size: MAXIMUM_PACKET_SIZE as usize,
+            },
             ring,
             requests,
             hub,
             routes,
+            configured,
             counters,
             clock,
             link: None,
@@ -171,7 +193,7 @@ impl RemoteLeg {
                 return false;
             }
             // What the socket has taken makes room for more.
-            if self.write_what_goes() == 0 {
+            if self.write_what_goes().await == 0 {
                 return true;
             }
         }
@@ -181,7 +203,11 @@ impl RemoteLeg {
         let mut counters = self.counters.lock();
         let columns = counters.bridges.entry(self.bridge).or_default();
         columns.take(taken);
-        columns.connected = self.forwarder.is_connected();
+        let connected = self.forwarder.is_connected();
+        if columns.connected != connected {
+            (columns.connected, columns.since) = (connected, self.clock.now());
+            self.counters.link_has_changed();
+        }
         columns.statistics = self.forwarder.statistics;
     }
 
@@ -189,8 +215,8 @@ impl RemoteLeg {
         while let Some(effect) = self.forwarder.poll_effect() {
             match effect {
                 Effect::Connect => {
-                    let (server, limit, ack) = (self.server.clone(), self.connect_timeout, self.ack_timeout);
-                    self.connecting = Some(tokio::spawn(connect::connect(server, limit, ack)));
+                    let (connector, server) = (self.connector.clone(), self.server.clone());
+                    self.connecting = Some(tokio::spawn(async move { connector.connect(&server).await }));
                 }
                 Effect::Close(last) => self.close(last).await,
                 Effect::Commit(writes) => {
@@ -200,7 +226,7 @@ impl RemoteLeg {
                     }
                 }
                 Effect::Deliver(ticket, message) => {
-                    let deliveries = self.routes.deliveries(&message, Some(self.bridge));
+                    let deliveries = self.routes.load().deliveries(&message, Some(self.bridge));
                     let all = AllDelivered { ticket, deliveries, to: self.delivering.clone() };
                     let all: Arc<dyn Any + Send + Sync> = Arc::new(all);
                     self.hub.publish(&message, None, Some(all));
@@ -212,14 +238,32 @@ impl RemoteLeg {
     }
 
     /// Writes as much as the socket takes at once; says how much that was.
-    fn write_what_goes(&mut self) -> usize {
+    async fn write_what_goes(&mut self) -> usize {
+        let written = std::future::poll_fn(|context| Poll::Ready(self.write_now(context))).await;
+        if self.link.as_ref().is_some_and(|link| link.stream.is_unflushed()) {
+            std::future::poll_fn(|context| self.flush_now(context)).await;
+        }
+        written
+    }
+
+    /// What does not go at once goes when the socket is writable.
+    fn flush_now(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(link) = &mut self.link
+            && let Poll::Ready(Err(error)) = Pin::new(&mut link.stream).poll_flush(context)
+        {
+            self.broken(&error);
+        }
+        Poll::Ready(())
+    }
+
+    fn write_now(&mut self, context: &mut Context<'_>) -> usize {
         let mut written = 0;
-        while let Some(link) = &self.link {
+        while let Some(link) = &mut self.link {
             let out = self.forwarder.transmit();
             if out.is_empty() {
                 break;
             }
-            match link.stream.try_write(out) {
+            match link.stream.write_now(context, out) {
                 Ok(bytes) => {
                     crash::point("remote_written");
                     written += bytes;
@@ -227,7 +271,7 @@ impl RemoteLeg {
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                 Err(error) => {
-                    self.lost(&error.to_string(), false);
+                    self.lost(&explain(&error, &self.server.address()), false);
                     break;
                 }
             }
@@ -255,15 +299,13 @@ impl RemoteLeg {
             match &mut self.link {
                 Some(Link { stream, input, low_water: set, .. }) => {
                     make_room(input);
-                    if *set != low_water {
+                    if *set != low_water
+                        && let Some(tcp) = stream.plain()
+                    {
                         *set = low_water;
-                        connect::set_receive_low_water(stream, low_water);
+                        low_water::set(tcp, low_water);
                     }
-                    let (mut reader, writer) = stream.split();
-                    tokio::select! {
-                        read = reader.read_buf(input) => Event::Read(read),
-                        ready = writer.writable(), if writes => Event::Writable(ready),
-                    }
+                    Event::Ready(stream.ready(input, writes).await)
                 }
                 None => std::future::pending().await,
             }
@@ -274,6 +316,7 @@ impl RemoteLeg {
             Some(answer) = self.answers.recv() => Event::Answer(answer),
             Some((ticket, deliveries)) = self.delivered.recv() => Event::Delivered(ticket, deliveries),
             () = self.ring.filled() => Event::Filled,
+            Some(configured) = self.configured.recv() => Event::Configured(configured),
             () = timeout => Event::Timeout,
             () = told(shutdown), if !stopping => Event::Shutdown,
         }
@@ -294,13 +337,9 @@ impl RemoteLeg {
                     Err(why) => self.forwarder.handle_closed(&why, false, now),
                 }
             }
-            Event::Read(Ok(bytes)) if bytes > 0 => self.decode(now),
-            Event::Read(Ok(_)) => self.lost("closed by the remote", true),
-            Event::Read(Err(error)) | Event::Writable(Err(error)) => {
-                // A server that closes while more is on its way to it sends RST instead of FIN: that is its doing too.
-                let closed_by_peer = error.kind() == std::io::ErrorKind::ConnectionReset;
-                self.lost(&error.to_string(), closed_by_peer);
-            }
+            Event::Ready(Ready::Read(Ok(bytes))) if bytes > 0 => self.decode(now),
+            Event::Ready(Ready::Read(Ok(_))) => self.lost("closed by the remote", true),
+            Event::Ready(Ready::Read(Err(error)) | Ready::Writable(Err(error))) => self.broken(&error),
             Event::Answer(written) => {
                 self.committed(&written, now);
                 while let Ok(written) = self.answers.try_recv() {
@@ -308,7 +347,11 @@ impl RemoteLeg {
                 }
             }
             Event::Delivered(ticket, deliveries) => self.forwarder.handle_delivered(ticket, deliveries, now),
-            Event::Writable(Ok(())) | Event::Filled | Event::Timeout => {}
+            Event::Configured(Configured { config, max_age }) => {
+                (self.connector.limit, self.connector.ack_timeout) = (config.connect_timeout, config.ack_timeout);
+                self.forwarder.handle_config(&config, max_age, now);
+            }
+            Event::Ready(Ready::Writable(Ok(()))) | Event::Filled | Event::Timeout => {}
             Event::Shutdown => self.forwarder.handle_shutdown(now),
         }
     }
@@ -323,6 +366,8 @@ impl RemoteLeg {
             let mut input = &link.input[..];
             let decoded = link.decoder.decode(&mut input);
             let taken = link.input.len() - input.len();
+            // The alert with which TLS answers what is none (RFC 8446, section 5.1).
+            let speaks_tls = decoded.is_err() && link.input.starts_with(&[0x15, 0x03]);
             link.input.advance(taken);
             match decoded {
                 Ok(Some(packet)) => {
@@ -330,6 +375,10 @@ impl RemoteLeg {
                     self.forwarder.handle_packet(packet, now);
                 }
                 Ok(None) => break,
+                Err(_) if speaks_tls => {
+                    let address = self.server.address();
+                    return self.lost(&format!("{address} speaks TLS at this port: mqtts:// or wss:// for it"), false);
+                }
                 Err(error) => {
                     self.forwarder.violated(&error, now);
                     break;
@@ -339,6 +388,12 @@ impl RemoteLeg {
                 break;
             }
         }
+    }
+
+    fn broken(&mut self, error: &std::io::Error) {
+        // A server that closes while more is on its way to it sends RST instead of FIN: that is its doing too.
+        let closed_by_peer = error.kind() == std::io::ErrorKind::ConnectionReset;
+        self.lost(&explain(error, &self.server.address()), closed_by_peer);
     }
 
     fn lost(&mut self, why: &str, closed_by_peer: bool) {

@@ -1,8 +1,9 @@
 //! Starts the bridge in the order in which nothing is touched before everything is known to be right, and ends it in
 //! the order in which nothing that was read is lost.
+mod reload;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -20,13 +21,22 @@ use super::config::{self, Config, Durability};
 use super::core::admission::Limits;
 use super::core::forwarder::{Forwarder, Settings};
 use super::core::ring::Ring;
-use super::core::routes::Routes;
+use super::core::routes::{Routes, SharedRoutes};
 use super::counters::{BridgeCounters, Shared};
 use super::hub::Hub;
 use super::listener::{self, LocalLeg};
+use super::log::UNLIMITED;
 use super::metrics;
 use super::remote::{RemoteLeg, Surroundings};
+use super::service;
+use super::state;
+use super::transport::accept::Acceptor;
+use super::transport::tls::{Identities, TlsError};
+use super::wills::Wills;
 use super::wire::Version;
+
+pub use reload::Reload;
+use reload::{Leg, Running};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -44,6 +54,8 @@ const SHUTDOWN: Duration = Duration::from_secs(8);
 pub enum StartError {
     #[error("{key}: {address}: {source}; stop what uses it, or choose another address")]
     Bind { key: String, address: SocketAddr, source: std::io::Error },
+    #[error("{key}: {source}")]
+    Tls { key: String, source: TlsError },
     #[error(transparent)]
     Cache(#[from] CacheError),
     #[error("starting the writer of the cache: {0}")]
@@ -84,14 +96,21 @@ fn listen(socket: Socket, address: SocketAddr) -> Result<TcpListener, StartError
     listen().map_err(|source| StartError::Bind { key: "listen".to_owned(), address, source })
 }
 
-/// Runs a bridge, or a small broker where the configuration names no bridge, until `stop` completes.
+/// Runs a bridge, or a small broker where the configuration names no bridge, until `stop` completes; what comes from
+/// `reloads` is put in force meanwhile.
 ///
 /// # Errors
 /// Where it does not start; then nothing on the disk has been changed.
-pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+pub async fn run(
+    config: Config,
+    reloads: mpsc::Receiver<Reload>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), StartError> {
     let mut bound = Vec::new();
+    let identities = Identities::read(&config).map_err(|(key, source)| StartError::Tls { key, source })?;
     for (index, listener) in config.listeners.iter().enumerate() {
-        bound.push((bind(format!("listeners[{index}].bind"), listener.bind)?, listener.clone()));
+        let acceptor = Acceptor::new(listener, identities.listeners[index].clone());
+        bound.push((bind(format!("listeners[{index}].bind"), listener.bind)?, listener.clone(), acceptor));
     }
     let metrics = match &config.metrics {
         Some(metrics) => Some((bind("metrics.bind".to_owned(), metrics.bind)?, metrics.bind)),
@@ -103,21 +122,23 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
             if let Some(aside) = aside {
                 warn!("the cache was corrupted or foreign; it was set aside as {}", aside.display());
             }
-            run_with(sqlite, &config, bound, metrics, stop).await
+            run_with(sqlite, &config, identities, bound, metrics, reloads, stop).await
         }
-        None => run_with(Memory::default(), &config, bound, metrics, stop).await,
+        None => run_with(Memory::default(), &config, identities, bound, metrics, reloads, stop).await,
     }
 }
 
 async fn run_with<C: Cache + 'static>(
     mut cache: C,
     config: &Config,
-    bound: Vec<(Socket, config::Listener)>,
+    identities: Identities,
+    bound: Vec<(Socket, config::Listener, Acceptor)>,
     metrics: Option<(Socket, SocketAddr)>,
+    mut reloads: mpsc::Receiver<Reload>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     for warning in config::warnings(config) {
-        warn!("{warning}");
+        warn!(target: UNLIMITED, event = "configuration", "{warning}");
     }
     let clock = Clock::start(cache.latest()?.1);
     let counters = Shared::default();
@@ -125,7 +146,7 @@ async fn run_with<C: Cache + 'static>(
     let mut routes = Routes::default();
     let mut outlets = HashMap::new();
     let mut legs = Vec::new();
-    for bridge in &config.bridges {
+    for (bridge, tls) in config.bridges.iter().zip(&identities.bridges) {
         let (id, restored) = cache.bridge(&bridge.name)?;
         routes.add(id, bridge);
         let usage = cache.usage(id);
@@ -138,11 +159,20 @@ async fn run_with<C: Cache + 'static>(
             quarantined: usage.quarantined,
             cached: usage.messages,
             cached_bytes: usage.bytes,
+            server: bridge.server.to_string(),
+            since: clock.now(),
+            limits: config.cache.as_ref().map(|cache| (cache.max_messages, cache.max_bytes)),
             ..BridgeCounters::default()
         };
         counters.lock().bridges.insert(id, columns);
         if usage.messages > 0 {
-            info!("bridge {}: {} messages are cached", bridge.name, usage.messages);
+            info!(
+                bridge = bridge.name,
+                event = "restored",
+                "bridge {}: {} messages are cached",
+                bridge.name,
+                usage.messages
+            );
         }
         let settings = Settings {
             bridge: id,
@@ -155,40 +185,68 @@ async fn run_with<C: Cache + 'static>(
         let ring = SharedRing::new(ring);
         outlets.insert(id, Outlet { limits: limits(config, bridge), ring: ring.clone() });
         let forwarder = Forwarder::new(settings.clone(), restored, clock.now());
-        legs.push((settings, forwarder, ring));
+        legs.push((settings, forwarder, ring, tls.clone()));
     }
+    let wills = Wills::restored(&mut cache, clock.now())?;
     let (writer, requests) = Writer::new(cache, outlets, counters.clone(), clock)?;
     let mut writer = writer.keeping(&config.sessions)?.retaining(&config.retained)?;
     if let Some(cache) = config.cache.as_ref().filter(|cache| cache.durability == Durability::Deferred) {
         writer = writer.deferring(cache.commit_after);
     }
+    let pulse = writer.pulse();
     let writer =
         std::thread::Builder::new().name("cache".to_owned()).spawn(move || writer.run()).map_err(StartError::Thread)?;
     tokio::spawn(remind(requests.downgrade()));
-    let routes = Arc::new(routes);
+    let routes = SharedRoutes::new(routes);
+    let mut running = Running {
+        identities,
+        config: config.clone(),
+        requests: requests.downgrade(),
+        routes: routes.clone(),
+        legs: Vec::new(),
+        counters: counters.clone(),
+        listeners: Vec::new(),
+        state_interval: watch::channel(config.state_interval).0,
+    };
     let (stop_local, local_stopped) = watch::channel(false);
     let (stop_remote, remote_stopped) = watch::channel(false);
 
     let mut remotes = JoinSet::new();
-    for (settings, forwarder, ring) in legs {
+    for (settings, forwarder, ring, tls) in legs {
+        let (configured, to_be_configured) = mpsc::unbounded_channel();
+        running.legs.push(Leg { bridge: settings.bridge, name: settings.config.name.clone(), configured });
         let with = Surroundings {
+            tls,
             ring,
             requests: requests.clone(),
             hub: hub.clone(),
             routes: routes.clone(),
+            configured: to_be_configured,
             counters: counters.clone(),
             clock,
         };
         remotes.spawn(RemoteLeg::new(&settings, forwarder, with).run(remote_stopped.clone()));
     }
+    let interval = running.state_interval.subscribe();
+    tokio::spawn(state::publish(counters.clone(), hub.clone(), clock, interval, remote_stopped.clone()));
     let mut locals = JoinSet::new();
-    let leg = LocalLeg { requests: requests.clone(), hub, routes, clock, shutdown: local_stopped };
-    for (socket, listener) in bound {
+    let leg = LocalLeg {
+        requests: requests.clone(),
+        hub,
+        routes,
+        clock,
+        wills: wills.clone(),
+        shutdown: local_stopped.clone(),
+    };
+    locals.spawn(wills.run(leg.clone()));
+    for (socket, listener, acceptor) in bound {
         let tcp = listen(socket, listener.bind)?;
         if let Ok(address) = tcp.local_addr() {
             info!("listening on {address}");
         }
-        locals.spawn(listener::serve(tcp, listener, leg.clone()));
+        let (configured, configuration) = watch::channel(listener);
+        running.listeners.push(configured);
+        locals.spawn(listener::serve(tcp, configuration, acceptor, leg.clone()));
     }
     drop(leg);
     if let Some((socket, address)) = metrics {
@@ -196,13 +254,22 @@ async fn run_with<C: Cache + 'static>(
         if let Ok(address) = tcp.local_addr() {
             info!("metrics on http://{address}/metrics");
         }
-        tokio::spawn(metrics::serve(tcp, counters, remote_stopped));
+        tokio::spawn(metrics::serve(tcp, counters.clone(), clock, local_stopped, remote_stopped));
     }
-    tokio::select! {
-        () = stop => {}
-        // Without its writer the bridge can keep nothing any more; whoever supervises the process starts it again.
-        () = requests.closed() => return Err(StartError::WriterEnded),
+    service::ready(counters, pulse);
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            // Without its writer the bridge can keep nothing any more; whoever supervises the process starts it again.
+            () = requests.closed() => return Err(StartError::WriterEnded),
+            Some(Reload { config, done }) = reloads.recv() => {
+                running.apply(&config).await;
+                drop(done);
+            }
+        }
     }
+    service::stopping();
     info!("stopping");
     if tokio::time::timeout(SHUTDOWN, end(stop_local, locals, stop_remote, remotes, requests)).await.is_err() {
         warn!("not everything could be committed within {SHUTDOWN:?}; none of it was acknowledged");

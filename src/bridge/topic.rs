@@ -1,5 +1,8 @@
 //! Topic Names and Topic Filters (MQTT 5, section 4.7).
 
+/// How the topics begin under which a broker speaks about itself.
+pub const SYS: &str = "$SYS/";
+
 /// The longest UTF-8 string that MQTT can carry, in bytes.
 const MAX_LENGTH: usize = 65_535;
 

@@ -61,6 +61,10 @@ impl Process {
         self.log.lines.lock().unwrap().0.join("\n")
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: libc::c_int) {
         // SAFETY: kill touches no memory of ours; the child is not waited for yet, so its id is still its own.
         assert_eq!(unsafe { libc::kill(self.child.id() as libc::pid_t, signal) }, 0);

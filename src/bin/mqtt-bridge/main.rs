@@ -5,14 +5,18 @@ mod check;
 mod clean;
 #[cfg(feature = "lab")]
 mod compare;
+mod completions;
 mod exit;
 #[cfg(feature = "lab")]
 mod explain;
 #[cfg(feature = "lab")]
 mod fault_proxy;
 mod healthy;
+mod log;
+mod man;
 #[cfg(feature = "lab")]
 mod probe;
+mod reload;
 #[cfg(feature = "lab")]
 mod replay;
 #[cfg(feature = "lab")]
@@ -20,6 +24,7 @@ mod report;
 mod run;
 #[cfg(feature = "lab")]
 mod scenarios;
+mod version;
 
 use std::process::ExitCode;
 
@@ -27,7 +32,7 @@ use clap::{Parser, Subcommand};
 
 /// A bridge that loses nothing it has acknowledged, and the laboratory that proves it.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, long_version = version::LONG.as_str(), about)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -39,6 +44,8 @@ enum Command {
     Check(check::Arguments),
     Cache(cache::Arguments),
     Healthy(healthy::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
     #[cfg(feature = "lab")]
     Replay(replay::Arguments),
     #[cfg(feature = "lab")]
@@ -64,6 +71,8 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Cache(arguments) => cache::run(&arguments),
         Command::Healthy(arguments) => healthy::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Replay(arguments) => replay::run(&arguments),
         #[cfg(feature = "lab")]

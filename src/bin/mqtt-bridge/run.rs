@@ -1,31 +1,37 @@
 //! `mqtt-bridge run`.
-use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use mqtt_bridge::bridge::config::nanomq::Kind;
 use mqtt_bridge::bridge::config::{self, Loaded};
+use mqtt_bridge::bridge::log::UNLIMITED;
 use mqtt_bridge::bridge::supervisor;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tokio::sync::mpsc;
 
-/// Run the bridge until SIGTERM or Ctrl-C
+use super::log;
+
+/// Between looks at what the log has left out.
+const TELLING: Duration = Duration::from_secs(1);
+
+/// Run the bridge until SIGTERM or Ctrl-C; SIGHUP reads the configuration again
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// bridge.yaml, or a nanomq.conf as it is
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// How the log on stderr is written; otherwise as `log.format` in the configuration says
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<log::Format>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let loaded = config::load(&arguments.config)?;
-    let filter = EnvFilter::try_from_env("MQTT_BRIDGE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(colour);
-    log.with_writer(std::io::stderr).init();
+    let limited = log::start(loaded.config().log, arguments.log_format)?;
     if let Loaded::Nanomq(translation) = &loaded {
         let file = arguments.config.display();
         for note in translation.notes.iter().filter(|note| note.kind != Kind::Mapped) {
-            tracing::warn!("{file}: {note}");
+            tracing::warn!(target: UNLIMITED, event = "configuration", "{file}: {note}");
         }
     }
     // One thread carries all sockets, one more the cache: no hand-over between cores for a message.
@@ -39,7 +45,20 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
                 _ = interrupt.recv() => {}
             }
         };
-        supervisor::run(loaded.config().clone(), stop).await?;
+        let (to_supervisor, reloads) = mpsc::channel(1);
+        let hangup = signal(SignalKind::hangup())?;
+        tokio::spawn(super::reload::on_hangup(hangup, arguments.config.clone(), to_supervisor));
+        let telling = limited.clone();
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(TELLING);
+            loop {
+                ticks.tick().await;
+                telling.tell();
+            }
+        });
+        let ended = supervisor::run(loaded.config().clone(), reloads, stop).await;
+        limited.tell_all();
+        ended?;
         Ok(0)
     })
 }

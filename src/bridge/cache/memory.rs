@@ -6,8 +6,8 @@ use super::{Applied, Cache, CacheError, Page, Usage};
 use crate::bridge::core::forwarder::Restored;
 use crate::bridge::core::retained::Entry;
 use crate::bridge::delivery::{
-    BridgeId, Delivery, Held, HeldPhase, Kept, Kind, NewDelivery, Origin, Progress, Seq, Session, Store, Time, Waiting,
-    Write,
+    BridgeId, Delivery, Held, HeldPhase, Kept, KeptWill, Kind, NewDelivery, Origin, Progress, Seq, Session, Store,
+    Time, Waiting, Write,
 };
 use crate::bridge::message::Message;
 use crate::bridge::wire::ReasonCode;
@@ -29,6 +29,7 @@ pub struct Memory {
     received: BTreeSet<(Origin, u16)>,
     sessions: HashMap<Arc<str>, Session>,
     retained: BTreeMap<Arc<str>, (Seq, Arc<Message>, Time)>,
+    wills: BTreeMap<Arc<str>, KeptWill>,
 }
 
 impl Memory {
@@ -187,6 +188,13 @@ impl Cache for Memory {
                         session.subscriptions.retain(|known| known.filter != *filter);
                     }
                 }
+                Write::KeepWill { client_id, will, due_at } => {
+                    let kept = KeptWill { client_id: client_id.clone(), will: will.clone(), due_at: *due_at };
+                    self.wills.insert(client_id.clone(), kept);
+                }
+                Write::EndWill { client_id, due_at } => {
+                    self.wills.retain(|known, kept| known != client_id || kept.due_at != *due_at);
+                }
             }
             applied.push(outcome);
         }
@@ -220,6 +228,11 @@ impl Cache for Memory {
         Ok(waiting.collect())
     }
 
+    fn oldest(&mut self, bridge: BridgeId) -> Result<Option<Time>, CacheError> {
+        let mut left = self.of(bridge, Seq::default()).filter(|(_, state)| !matches!(state, State::Quarantined(_)));
+        Ok(left.next().map(|(row, _)| row.received_at))
+    }
+
     fn usage(&self, bridge: BridgeId) -> Usage {
         let mut usage = Usage::default();
         for (delivery, state) in self.of(bridge, Seq::default()) {
@@ -238,6 +251,10 @@ impl Cache for Memory {
         let origin = Origin::Local(client_id.clone());
         let received = self.received.iter().filter(|(known, _)| *known == origin).map(|(_, packet_id)| *packet_id);
         Ok(Some(Session { received_ids: received.collect(), ..session.clone() }))
+    }
+
+    fn wills(&mut self) -> Result<Vec<KeptWill>, CacheError> {
+        Ok(self.wills.values().cloned().collect())
     }
 
     fn latest(&mut self) -> Result<(Seq, Time), CacheError> {

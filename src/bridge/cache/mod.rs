@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::core::forwarder::Restored;
 use super::core::retained::Entry;
-use super::delivery::{BridgeId, Delivery, Held, Kind, Seq, Session, Time, Waiting, Write};
+use super::delivery::{BridgeId, Delivery, Held, KeptWill, Kind, Seq, Session, Time, Waiting, Write};
 use super::message::Message;
 
 /// What may happen to a cache.
@@ -170,6 +170,12 @@ pub trait Cache: Send {
     /// Where the store fails.
     fn waiting(&mut self, bridge: BridgeId, kind: Kind, after: Seq, limit: usize) -> Result<Vec<Waiting>, CacheError>;
 
+    /// When the first message of a bridge arrived that waits or is in flight; none in quarantine. One look into an index.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    fn oldest(&mut self, bridge: BridgeId) -> Result<Option<Time>, CacheError>;
+
     /// Gives a little of what nothing needs any more back to the file system, where that is much; says whether there is
     /// more to give. A step takes a few milliseconds.
     ///
@@ -222,6 +228,12 @@ pub trait Cache: Send {
     /// # Errors
     /// Where the store fails.
     fn ended(&mut self) -> Result<Option<BridgeId>, CacheError>;
+
+    /// Every Will that is kept.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    fn wills(&mut self) -> Result<Vec<KeptWill>, CacheError>;
 
     /// The highest sequence among the messages that are kept, and the latest arrival among the last thousand of them or
     /// more: whoever waited for room is given a place behind messages that arrived later.

@@ -10,11 +10,11 @@ use super::sqlite::Sqlite;
 use super::{Applied, Cache, Usage};
 use crate::bridge::config::Synchronous;
 use crate::bridge::delivery::{
-    BridgeId, Delivery, DropReason, HeldPhase, Kept, Kind, NewDelivery, Origin, Outcome, Progress, Seq, Session, Store,
-    Time, Waiting, Write,
+    BridgeId, Delivery, DropReason, HeldPhase, Kept, KeptWill, Kind, NewDelivery, Origin, Outcome, Progress, Seq,
+    Session, Store, Time, Waiting, Write,
 };
 use crate::bridge::message::{Message, Properties, QoS};
-use crate::bridge::wire::{ReasonCode, Subscription};
+use crate::bridge::wire::{ReasonCode, Subscription, Will};
 
 mod lock_step;
 
@@ -267,6 +267,20 @@ fn waiting_rows_are_read_by_kind_without_what_is_in_flight<S: Subject>() {
     assert_eq!((other.len(), &*other[0].topic), (9, "t"), "another bridge's are untouched");
 }
 
+fn the_oldest_waits_or_is_in_flight_and_is_not_in_quarantine<S: Subject>() {
+    let mut subject = S::fresh();
+    let (one, two) = (bridge(&mut subject, "one"), bridge(&mut subject, "two"));
+    assert_eq!(subject.cache().oldest(one).unwrap(), None);
+    apply(&mut subject, &[store(1, &[two]), store(2, &[one]), store(3, &[one]), store(4, &[one])]);
+    apply(&mut subject, &[step(one, 2, Progress::Sent { packet_id: 1 }), step(one, 3, QUARANTINED)]);
+    assert_eq!(subject.cache().oldest(one).unwrap(), Some(at(1002)));
+    apply(&mut subject, &[step(one, 2, REMOVED)]);
+    assert_eq!(subject.cache().oldest(one).unwrap(), Some(at(1004)));
+    apply(&mut subject, &[step(one, 4, REMOVED)]);
+    assert_eq!(subject.cache().oldest(one).unwrap(), None);
+    assert_eq!(subject.cache().oldest(two).unwrap(), Some(at(1001)));
+}
+
 fn what_is_stored_and_evicted_at_once_leaves_no_trace<S: Subject>() {
     let mut subject = S::fresh();
     let (one, two) = (bridge(&mut subject, "one"), bridge(&mut subject, "two"));
@@ -486,6 +500,25 @@ fn a_topic_has_one_retained_message_until_an_empty_one_comes<S: Subject>() {
     assert_eq!(subject.cache().retained("a").unwrap(), None);
 }
 
+fn a_will_is_kept_until_the_one_that_is_meant_has_ended<S: Subject>() {
+    let mut subject = S::fresh();
+    let properties = Properties { message_expiry: Some(9), other: Bytes::from_static(b"\x01\x01") };
+    let gone = Message { retain: true, properties, ..message("gone", b"\xFFx") };
+    let will = |delay| Will { delay, ..Will::new(gone.clone()) };
+    let keep =
+        |client_id: &str, delay, due_at| Write::KeepWill { client_id: client_id.into(), will: will(delay), due_at };
+    let end = |client_id: &str, due_at| Write::EndWill { client_id: client_id.into(), due_at };
+    let kept = |client_id: &str, delay, due_at| KeptWill { client_id: client_id.into(), will: will(delay), due_at };
+    apply(&mut subject, &[keep("a", 0, None), keep("b", 5, None), keep("b", 6, Some(at(70)))]);
+    let mut subject = subject.reopened();
+    let expected = [kept("a", 0, None), kept("b", 6, Some(at(70)))];
+    assert_eq!(subject.cache().wills().unwrap(), expected);
+    apply(&mut subject, &[end("a", Some(at(1))), end("b", None), end("b", Some(at(71))), end("c", None)]);
+    assert_eq!(subject.cache().wills().unwrap(), expected, "none of them was meant");
+    apply(&mut subject, &[end("a", None), end("b", Some(at(70)))]);
+    assert_eq!(subject.cache().wills().unwrap(), []);
+}
+
 fn what_is_only_counted_writes_nothing<S: Subject>() {
     let mut subject = S::fresh();
     let one = bridge(&mut subject, "one");
@@ -521,6 +554,7 @@ suite!(
     the_same_name_is_the_same_bridge_for_ever,
     pages_are_in_order_and_bounded,
     waiting_rows_are_read_by_kind_without_what_is_in_flight,
+    the_oldest_waits_or_is_in_flight_and_is_not_in_quarantine,
     what_is_stored_and_evicted_at_once_leaves_no_trace,
     a_bridge_that_is_behind_costs_the_other_nothing,
     a_message_is_kept_once_and_as_long_as_one_bridge_needs_it,
@@ -531,6 +565,7 @@ suite!(
     a_session_is_kept_and_ends_with_all_it_had,
     a_session_has_a_queue_that_is_discarded_in_steps_once_it_has_ended,
     a_topic_has_one_retained_message_until_an_empty_one_comes,
+    a_will_is_kept_until_the_one_that_is_meant_has_ended,
     what_is_only_counted_writes_nothing,
     closing_loses_nothing,
 );

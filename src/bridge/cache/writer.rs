@@ -10,6 +10,7 @@ mod eviction;
 mod failing;
 mod lines;
 mod outlet;
+mod pulse;
 mod read;
 mod relief;
 mod request;
@@ -33,6 +34,7 @@ use blocked::Blocked;
 use eviction::Evictions;
 use lines::Lines;
 pub use outlet::{Outlet, SharedRing};
+pub use pulse::Pulse;
 pub use request::{Kept, Request, Seated};
 use retained::Retaining;
 use sessions::Sessions;
@@ -79,6 +81,7 @@ pub struct Writer<C> {
     drop_log: DropLog,
     deferral: Deferral,
     lines: Lines,
+    pulse: Pulse,
     sessions: Sessions,
     retaining: Retaining,
 }
@@ -114,6 +117,7 @@ impl<C: Cache + 'static> Writer<C> {
             drop_log: DropLog::default(),
             deferral: Deferral::default(),
             lines: Lines::default(),
+            pulse: Pulse::default(),
             sessions: Sessions::default(),
             retaining: Retaining::default(),
         };
@@ -126,10 +130,16 @@ impl<C: Cache + 'static> Writer<C> {
         self
     }
 
+    /// That its thread lives, for whoever watches it.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
     /// Works until every sender is gone, then closes the cache. Blocks its thread.
     pub fn run(mut self) {
         let mut requests = Vec::with_capacity(WAITING_REQUESTS);
         while self.receive(&mut requests) {
+            self.pulse.beat();
             self.work(requests.drain(..));
         }
         self.deferral.handle_end();
@@ -179,6 +189,11 @@ impl<C: Cache + 'static> Writer<C> {
                     // The same.
                     let _ = answer.send(self.share(&client_id));
                 }
+                Request::Limits { bridge, limits } => {
+                    self.write(std::mem::take(&mut parts));
+                    self.limit(bridge, limits);
+                    self.admit_what_waits();
+                }
                 Request::Chores => self.chores_due = true,
             }
         }
@@ -196,6 +211,7 @@ impl<C: Cache + 'static> Writer<C> {
             && !self.is_commit_overdue()
         {
             std::thread::sleep(RETRY);
+            self.pulse.beat();
             self.probe();
         }
         match self.deferral.deadline() {
@@ -243,6 +259,8 @@ impl<C: Cache + 'static> Writer<C> {
             answer_too_early(&mut parts);
         }
         crash::point("before_commit");
+        crash::stand_still();
+        self.pulse.beat();
         self.deferral.handle_time(self.clock.now());
         let applied = self.apply(&mut parts, &mut pending);
         self.settle(parts, applied, &pending);

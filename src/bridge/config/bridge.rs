@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::defaults::*;
-use super::{Secret, Server, WhenFull};
+use super::{RemoteTls, Secret, Server, WhenFull};
 use crate::bridge::message::QoS;
 use crate::bridge::units::{self, Rate};
 
@@ -15,8 +15,11 @@ use crate::bridge::units::{self, Rate};
 pub struct Bridge {
     /// Names it in the cache, in metrics and in logs; a bridge that is renamed leaves its queue behind.
     pub name: String,
-    /// `mqtt://host:port`.
+    /// `mqtt://host:port`; `mqtts://` for TLS, `ws://host:port/path` and `wss://` for WebSocket.
     pub server: Server,
+    /// How an `mqtts://` or `wss://` server is verified, and what it is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RemoteTls>,
     /// 4 (MQTT 3.1.1) or 5.
     #[serde(default = "protocol")]
     pub protocol: u8,
@@ -40,7 +43,7 @@ pub struct Bridge {
     /// Keep Alive, in whole seconds; the connection is given up after 1.5 times this without a byte from the remote.
     #[serde(default = "sixty_seconds", deserialize_with = "units::duration", serialize_with = "units::write_duration")]
     pub keep_alive: Duration,
-    /// How long name resolution, connect and CONNACK may take, each.
+    /// How long name resolution, connect, TLS handshake, WebSocket handshake and CONNACK may take, each.
     #[serde(default = "two_seconds", deserialize_with = "units::duration", serialize_with = "units::write_duration")]
     pub connect_timeout: Duration,
     /// How old the oldest unacknowledged packet, or a write that makes no progress, may get before the connection is
@@ -77,6 +80,7 @@ impl Bridge {
         Self {
             name: name.into(),
             server,
+            tls: None,
             protocol: protocol(),
             client_id: client_id.into(),
             clean_start: false,

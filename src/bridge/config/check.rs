@@ -3,6 +3,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::secret::HIDDEN;
+use super::tls::check as tls;
 use super::{Bridge, Cache, Config, Durability, Forward, Synchronous, WhenFull};
 use crate::bridge::message::QoS;
 use crate::bridge::topic;
@@ -38,6 +39,15 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
         }
         if !(64..=268_435_460).contains(&listener.max_packet_size) {
             return wrong(&format!("{key}.max_packet_size"), "from 64B to 256MiB".to_owned());
+        }
+        if let Some(secured) = &listener.tls {
+            tls::listener_tls(secured, &format!("{key}.tls"))?;
+        }
+        if let Some(websocket) = &listener.websocket {
+            tls::websocket(websocket, &format!("{key}.websocket"))?;
+        }
+        if let Some((leaf, what)) = listener.wrong() {
+            return wrong(&format!("{key}.{leaf}"), what);
         }
     }
     if let Some(cache) = &config.cache {
@@ -77,6 +87,10 @@ fn check_bridge(bridge: &Bridge, key: &str) -> Result<(), Complaint> {
     }
     if ["session:", "ended:"].iter().any(|prefix| bridge.name.starts_with(prefix)) {
         return wrong("name", "`session:` and `ended:` stand before the queues of local sessions".to_owned());
+    }
+    tls::remote_name(&bridge.server, &format!("{key}.server"))?;
+    if let Some(secured) = &bridge.tls {
+        tls::remote_tls(secured, &bridge.server, &format!("{key}.tls"))?;
     }
     if !matches!(bridge.protocol, 4 | 5) {
         return wrong("protocol", format!("{} does not exist: 4 (MQTT 3.1.1) or 5", bridge.protocol));
@@ -200,7 +214,7 @@ pub fn roughly(duration: Duration) -> String {
 
 /// What is allowed but costs a guarantee, in words, for `check` and the log.
 pub fn warnings(config: &Config) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings = tls::warnings(config);
     if let Some(cache) = &config.cache {
         if cache.synchronous == Synchronous::Normal {
             warnings.push(
@@ -243,6 +257,15 @@ pub fn warnings(config: &Config) -> Vec<String> {
             warnings.push(format!(
                 "bridge {name}: session_expiry {}: after a longer outage QoS 2 is no longer exactly once",
                 format_duration(bridge.session_expiry)
+            ));
+        }
+        if topic::has_wildcard(name) {
+            warnings.push(format!("bridge {name}: `+` or `#` in its name: it has no topic `$SYS/bridge/<name>/state`"));
+        }
+        for forward in bridge.forwards.iter().filter(|forward| forward.local.starts_with(topic::SYS)) {
+            warnings.push(format!(
+                "bridge {name}: forward `{}` never applies: what a broker says about itself is not forwarded",
+                forward.local
             ));
         }
         if bridge.forwards.is_empty() && bridge.subscriptions.is_empty() {

@@ -39,6 +39,9 @@ pub(super) fn two_hundred_milliseconds() -> Duration {
 pub(super) fn two_seconds() -> Duration {
     Duration::from_secs(2)
 }
+pub(super) fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
 pub(super) fn twenty_seconds() -> Duration {
     Duration::from_secs(20)
 }

@@ -208,7 +208,7 @@ mod tests {
     const TRIP: Duration = Duration::from_millis(1);
 
     fn bridge() -> Bridge {
-        let mut bridge = Bridge::new("b", Server { host: "h".into(), port: 1883 }, "c");
+        let mut bridge = Bridge::new("b", Server::tcp("h", 1883), "c");
         bridge.forwards = vec![Forward {
             local: "t/#".into(),
             remote: None,

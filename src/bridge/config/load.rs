@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use super::Config;
 use super::nanomq::{self, NanomqError, Translation};
+use super::tls;
 use crate::bridge::yaml::{Document, YamlError};
 
 /// Why a file cannot be used.
@@ -51,7 +52,10 @@ pub fn load(file: &Path) -> Result<Loaded, LoadError> {
     let text =
         std::fs::read_to_string(file).map_err(|source| LoadError::Unreadable { file: file.to_owned(), source })?;
     if is_hocon(file, &text) {
-        return Ok(Loaded::Nanomq(nanomq::translate(file, &text)?));
+        let mut translation = nanomq::translate(file, &text)?;
+        let read = tls::check::read_files(&mut translation.config, None);
+        read.map_err(|complaint| translation.wrong(file, complaint))?;
+        return Ok(Loaded::Nanomq(translation));
     }
     Ok(Loaded::Yaml(Config::from_document(&Document::from_text(file, &text))?))
 }

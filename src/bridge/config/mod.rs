@@ -4,28 +4,37 @@ mod cache;
 mod check;
 mod defaults;
 pub mod endurance;
+mod file;
 mod listener;
 mod load;
 pub mod nanomq;
+mod operation;
+pub mod reload;
 mod retained;
 mod secret;
 mod server;
 mod sessions;
+pub mod tls;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use bridge::{Bridge, Drain, Forward, Reconnect, Subscription};
 pub use cache::{Cache, Durability, OnCorruption, Synchronous, WhenFull};
 pub use check::{roughly, warnings};
+pub use file::File;
 pub use listener::Listener;
 pub use load::{LoadError, Loaded, load};
+pub use operation::{Log, LogFormat, LogLevel};
 pub use retained::Retained;
 pub use secret::Secret;
-pub use server::Server;
+pub use server::{Scheme, Server};
 pub use sessions::{SessionFull, Sessions};
+pub use tls::{ClientCertificates, ListenerTls, RemoteTls, WebSocket};
 
+use super::units;
 use super::yaml::{Document, YamlError};
 
 /// The whole file.
@@ -49,6 +58,16 @@ pub struct Config {
     /// Where /metrics and /healthz are served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
+    /// What the log looks like.
+    #[serde(default)]
+    pub log: Log,
+    /// How often `$SYS/bridge/<name>/state` is published where nothing has changed; 0: never published.
+    #[serde(
+        default = "defaults::ten_seconds",
+        deserialize_with = "units::duration",
+        serialize_with = "units::write_duration"
+    )]
+    pub state_interval: Duration,
 }
 
 /// Where /metrics and /healthz are served.
@@ -57,6 +76,21 @@ pub struct Config {
 pub struct Metrics {
     /// Address and port.
     pub bind: SocketAddr,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            cache: None,
+            sessions: Sessions::default(),
+            retained: Retained::default(),
+            bridges: Vec::new(),
+            metrics: None,
+            log: Log::default(),
+            state_interval: defaults::ten_seconds(),
+        }
+    }
 }
 
 impl Config {
@@ -68,6 +102,8 @@ impl Config {
         let mut config: Self = document.parse()?;
         check::check(&config).map_err(|complaint| document.wrong(&complaint.key, complaint.what))?;
         secret::read_password_files(&mut config, document)?;
+        tls::check::read_files(&mut config, Some(document.file()))
+            .map_err(|complaint| document.wrong(&complaint.key, complaint.what))?;
         if config.cache.is_none() && !config.bridges.is_empty() {
             config.cache = Some(Cache::at(CACHE));
         }

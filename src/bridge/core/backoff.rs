@@ -24,6 +24,12 @@ impl Backoff {
         pause
     }
 
+    /// The pauses are from now on within these.
+    pub fn limit(&mut self, min: Duration, max: Duration) {
+        (self.min, self.max) = (min, max);
+        self.next = self.next.clamp(min, max);
+    }
+
     /// The remote has proved to be useful; the next pause is the shortest again.
     pub fn reset(&mut self) {
         self.next = self.min;

@@ -2,7 +2,9 @@
 //!
 //! Call a `handle_*` method for whatever happened, then [`flush`](Client::flush), then write
 //! [`transmit`](Client::transmit) and perform each [`Effect`], and wait.
+mod connecting;
 mod subscribing;
+mod will;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -14,13 +16,14 @@ use super::ring::Ring;
 use super::routes::Routes;
 use super::session::{self, Opened};
 use super::session_queue::{SessionQueue, Step};
-use super::subscriptions::is_shared;
+use super::topic_aliases::TopicAliases;
 use crate::bridge::delivery::{Delivery, Origin, Seq, Store, Time, Write};
 use crate::bridge::message::{Message, QoS};
 use crate::bridge::wire::{
     Connack, Connect, Disconnect, Packet, Publish, ReasonCode, Suback, Subscribe, Subscription, Unsubscribe, Version,
-    WireError, encode,
+    Will, WireError, encode, is_payload_valid,
 };
+pub use will::Ending;
 
 /// How long a client may take from the TCP connection to its CONNECT.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,6 +33,8 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 const HIGH_WATER: usize = 64 * 1024;
 /// Receive Maximum that is assumed of 3.1.1 clients, which cannot say theirs.
 const RECEIVE_MAXIMUM_V4: u16 = 100;
+/// Topic Alias Maximum that is announced: as many Topic Names are kept for a connection, at most.
+pub const TOPIC_ALIAS_MAXIMUM: u16 = 16;
 
 /// What the shell is to do.
 #[derive(Debug, PartialEq)]
@@ -59,8 +64,6 @@ pub enum Effect {
         /// Why, for the log.
         why: String,
     },
-    /// Worth a line in the log.
-    Warn(String),
 }
 
 #[derive(Debug)]
@@ -68,6 +71,8 @@ enum State {
     /// CONNECT must come until then.
     Expecting(Time),
     Opening(Box<Connect>),
+    /// The session is open, and CONNACK waits for the commit of the Will.
+    Arming,
     Open,
     Closed,
 }
@@ -79,6 +84,7 @@ enum After {
     /// Of the session's queue: what to send next is known there.
     Progressed(u16),
     Send(Packet),
+    Armed(Box<Connack>),
     Nothing,
 }
 
@@ -89,14 +95,26 @@ pub struct Client<R> {
     version: Version,
     client_id: Arc<str>,
     expiry: u32,
-    /// The longest that is granted.
+    /// The longest that is granted, by the listener and by the sessions' own configuration.
     longest_expiry: u32,
     /// The sending side, where the session is kept.
     queue: Option<SessionQueue>,
+    /// CONNECT asked for a session that outlives the connection.
+    may_keep: bool,
+    max_keep_alive: Option<u16>,
     keep_alive: Option<Duration>,
     heard: Time,
     receive_maximum: u16,
     maximum_packet_size: u32,
+    /// The client's own Maximum Packet Size.
+    peer_maximum: usize,
+    /// The client wants Reason Strings (Request Problem Information).
+    explains: bool,
+    aliases: TopicAliases,
+    /// The cache has a Will of this connection.
+    armed: bool,
+    /// What is published unless the client says DISCONNECT first.
+    will: Option<Will>,
     /// PUBLISHes of this connection without PUBACK or PUBCOMP.
     unanswered: usize,
     /// Since when the client has acknowledged nothing of what it was sent at QoS 1 and 2.
@@ -105,6 +123,8 @@ pub struct Client<R> {
     /// The sending side, where it ends with the connection.
     outgoing: Outgoing<R>,
     subscriptions: Vec<Subscription>,
+    /// What of them the shell was told, where the session is kept.
+    told: Vec<Subscription>,
     /// They have changed since the shell was told.
     resubscribed: bool,
     /// Those of them that are to be given what is retained.
@@ -119,7 +139,8 @@ pub struct Client<R> {
     committing: VecDeque<After>,
     out: Vec<u8>,
     effects: VecDeque<Effect>,
-    closing: Option<(ReasonCode, String)>,
+    /// Why, and what more there is to say about it.
+    closing: Option<(ReasonCode, Option<String>)>,
 }
 
 impl<R> Client<R> {
@@ -132,15 +153,23 @@ impl<R> Client<R> {
             expiry: 0,
             longest_expiry: u32::MAX,
             queue: None,
+            may_keep: false,
+            max_keep_alive: None,
             keep_alive: None,
             heard: now,
             receive_maximum,
             maximum_packet_size,
+            peer_maximum: usize::MAX,
+            explains: true,
+            aliases: TopicAliases::new(0),
+            armed: false,
+            will: None,
             unanswered: 0,
             waiting_since: None,
             intake: Intake::new(receive_maximum, []),
             outgoing: Outgoing::new(u16::MAX, None),
             subscriptions: Vec::new(),
+            told: Vec::new(),
             resubscribed: false,
             wanting: Vec::new(),
             given: Vec::new(),
@@ -216,7 +245,7 @@ impl<R> Client<R> {
             State::Expecting(until) => Some(until),
             // Nothing is heard of a client that is not read from, and that is not its silence.
             State::Open if self.wants_read() => [self.silent_at(), self.stuck_at()].into_iter().flatten().min(),
-            State::Open | State::Opening(_) | State::Closed => None,
+            State::Open | State::Opening(_) | State::Arming | State::Closed => None,
         }
     }
 
@@ -235,30 +264,17 @@ impl<R> Client<R> {
                 State::Expecting(_) => self.close_at_once("no CONNECT within 10 s"),
                 // Others may wait for it: the remote is acknowledged when every connected subscriber has a message.
                 _ if self.stuck_at().is_some_and(|at| at <= now) => {
-                    self.close(ReasonCode::UNSPECIFIED_ERROR, "it acknowledges none of its messages");
+                    self.close(ReasonCode::UNSPECIFIED_ERROR, Some("it acknowledges none of its messages"));
                 }
-                _ => self.close(ReasonCode::KEEP_ALIVE_TIMEOUT, "Keep Alive"),
+                _ => self.close(ReasonCode::KEEP_ALIVE_TIMEOUT, None),
             }
         }
-    }
-
-    /// The client violates the protocol, or its packet could not be decoded.
-    pub fn handle_violation(&mut self, error: &WireError) {
-        if matches!(self.state, State::Expecting(_)) {
-            let unsupported = error.reason == ReasonCode::UNSUPPORTED_PROTOCOL_VERSION;
-            if unsupported {
-                // In the form of 3.1.1, which every version understands ([MQTT-3.1.2-1]).
-                encode(&Packet::Connack(Box::new(Connack::new(error.reason, false))), Version::V4, &mut self.out);
-            }
-            return self.close_at_once(&error.to_string());
-        }
-        self.close(error.reason, &error.to_string());
     }
 
     /// Another connection has taken over, the bridge shuts down, or the queue has overflowed: what has been read is
     /// still committed and acknowledged, then the connection is closed.
     pub fn handle_close(&mut self, reason: ReasonCode) {
-        self.close(reason, &reason.to_string());
+        self.close(reason, None);
     }
 
     /// The socket is gone.
@@ -281,56 +297,6 @@ impl<R> Client<R> {
         if let Err(error) = result {
             self.handle_violation(&error);
         }
-    }
-
-    fn handle_connect(&mut self, mut connect: Box<Connect>) {
-        self.version = connect.version;
-        if connect.client_id.is_empty() {
-            if connect.version == Version::V4 && !connect.clean_start {
-                let connack = Connack::new(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID, false); // [MQTT-3.1.3-8]
-                self.send(&Packet::Connack(Box::new(connack)));
-                return self.close_at_once("no Client Identifier, and no Clean Session");
-            }
-            connect.client_id = format!("auto-{:016x}", fastrand::u64(..));
-            self.client_id = connect.client_id.as_str().into();
-        }
-        let client_id: Arc<str> = connect.client_id.as_str().into();
-        if connect.will {
-            self.warn(format!("client {client_id}: its Will is ignored: not available yet in this version"));
-        }
-        let (clean_start, expiry) = (connect.clean_start, connect.session_expiry);
-        self.effects.push_back(Effect::Open { client_id, clean_start, expiry });
-        self.state = State::Opening(connect);
-    }
-
-    /// The session is open and what had to be committed is.
-    pub fn handle_opened(&mut self, opened: Opened, now: Time) {
-        let State::Opening(connect) = std::mem::replace(&mut self.state, State::Open) else { return };
-        let assigned = (!self.client_id.is_empty()).then(|| connect.client_id.clone());
-        self.client_id = connect.client_id.as_str().into();
-        (self.expiry, self.longest_expiry) = opened.expiry;
-        self.keep_alive = (connect.keep_alive > 0).then(|| Duration::from_secs(connect.keep_alive.into()));
-        self.heard = now;
-        self.intake = Intake::new(self.receive_maximum, opened.session.received_ids);
-        let window = if self.version == Version::V4 { RECEIVE_MAXIMUM_V4 } else { connect.receive_maximum };
-        let maximum_packet_size = connect.maximum_packet_size;
-        self.outgoing = Outgoing::new(window, maximum_packet_size);
-        self.queue = opened.queue.map(|(queue, held)| SessionQueue::new(queue, held, window, maximum_packet_size, now));
-        self.subscriptions = opened.session.subscriptions;
-        let connack = Connack {
-            session_expiry: (self.expiry != connect.session_expiry).then_some(self.expiry),
-            receive_maximum: self.receive_maximum,
-            maximum_packet_size: Some(self.maximum_packet_size),
-            assigned_client_id: assigned,
-            ..Connack::new(ReasonCode::SUCCESS, opened.present)
-        };
-        self.send(&Packet::Connack(Box::new(connack)));
-    }
-
-    /// The session could not be opened.
-    pub fn handle_not_opened(&mut self, reason: ReasonCode) {
-        self.send(&Packet::Connack(Box::new(Connack::new(reason, false))));
-        self.close_at_once("its session could not be opened");
     }
 
     fn handle_open_packet(&mut self, packet: Packet, routes: &Routes, now: Time) -> Result<(), WireError> {
@@ -374,16 +340,19 @@ impl<R> Client<R> {
                     None => self.outgoing.handle_pubcomp(ack),
                 }
             }
-            Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe)?,
+            Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe),
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(&unsubscribe),
             Packet::Pingreq => self.send(&Packet::Pingresp),
             Packet::Disconnect(disconnect) => {
                 if let Some(expiry) = disconnect.session_expiry {
-                    if self.expiry == 0 && expiry != 0 {
+                    if !self.may_keep && expiry != 0 {
                         let what = "DISCONNECT: a session that was to end cannot be kept"; // [MQTT-3.14.2-2]
                         return Err(WireError::new(ReasonCode::PROTOCOL_ERROR, what));
                     }
                     self.expiry = expiry.min(self.longest_expiry);
+                }
+                if disconnect.reason == ReasonCode::SUCCESS {
+                    self.will = None; // [MQTT-3.1.2-10]
                 }
                 self.close_at_once("DISCONNECT");
             }
@@ -407,6 +376,12 @@ impl<R> Client<R> {
                 let what = format!("more than {} PUBLISHes unacknowledged", self.receive_maximum);
                 return Err(WireError::new(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, what));
             }
+        }
+        if !is_payload_valid(&publish.message.properties.other, &publish.message.payload) {
+            let (reason, what) = (ReasonCode::PAYLOAD_FORMAT_INVALID, "PUBLISH: the payload is not the UTF-8 it says");
+            self.intake.handle_stored(ticket, Err(reason));
+            // Nothing else says so at QoS 0.
+            return if publish.qos == QoS::AtMostOnce { Err(WireError::new(reason, what)) } else { Ok(()) };
         }
         // A session that ends with the connection has nothing to resume: its identifiers live in memory.
         let recorded = publish.qos == QoS::ExactlyOnce && self.expiry > 0;
@@ -446,9 +421,10 @@ impl<R> Client<R> {
                 After::Forgotten(packet_id) => self.intake.handle_forgotten(packet_id),
                 After::Progressed(packet_id) => {
                     let packets = self.queue.as_mut().map(|queue| queue.handle_committed(packet_id));
-                    packets.unwrap_or_default().iter().for_each(|packet| self.send(packet));
+                    packets.unwrap_or_default().into_iter().for_each(|packet| self.send_aliased(packet));
                 }
                 After::Send(packet) => self.send(&packet),
+                After::Armed(connack) => self.handle_armed(*connack, *outcome),
                 After::Nothing => {}
             }
         }
@@ -463,8 +439,10 @@ impl<R> Client<R> {
             while self.outgoing.is_idle()
                 && let Some(delivery) = ring.take()
             {
-                let Delivery { message, qos, retain, received_at, .. } = delivery;
-                self.outgoing.push(Parcel { message, qos, retain, received_at, receipt: None });
+                let Delivery { message, qos, retain, received_at, identifiers, .. } = delivery;
+                let subscription_ids = identifiers.as_deref().unwrap_or_default().to_vec();
+                let expires_at = message.expires_at(received_at);
+                self.outgoing.push(Parcel { message, qos, retain, subscription_ids, expires_at, receipt: None });
             }
             return;
         };
@@ -475,7 +453,7 @@ impl<R> Client<R> {
 
     fn take(&mut self, step: Option<Step>) {
         match step {
-            Some(Step::Send(packet)) => self.send(&packet),
+            Some(Step::Send(packet)) => self.send_aliased(packet),
             Some(Step::Commit(write, then)) => self.write(write, then.map_or(After::Nothing, After::Progressed)),
             None => {}
         }
@@ -508,9 +486,8 @@ impl<R> Client<R> {
     /// Encodes acknowledgements and messages, and gives what has been read to be committed, as one.
     pub fn flush(&mut self, now: Time) {
         // Once for all that came together: as many copies as SUBSCRIBEs would let one segment fill the memory.
-        if std::mem::take(&mut self.resubscribed) && self.queue.is_none() {
-            let own = self.subscriptions.iter().filter(|known| !is_shared(&known.filter)).cloned().collect();
-            self.effects.push_back(Effect::Subscriptions(own));
+        if std::mem::take(&mut self.resubscribed) {
+            self.tell_subscriptions();
         }
         if !self.wanting.is_empty() {
             self.effects.push_back(Effect::Retained(std::mem::take(&mut self.wanting)));
@@ -525,7 +502,7 @@ impl<R> Client<R> {
         self.send_replies();
         while self.closing.is_none() && self.out.len() < HIGH_WATER {
             let Some(packet) = self.outgoing.poll(self.version, now) else { break };
-            self.send(&packet);
+            self.send_aliased(packet);
         }
         let waits = self.queue.as_ref().map_or_else(|| self.outgoing.is_waiting(), SessionQueue::is_waiting);
         self.waiting_since = self.waiting_since.or(Some(now)).filter(|_| waits);
@@ -533,9 +510,10 @@ impl<R> Client<R> {
             && let Some((reason, why)) = self.closing.take()
         {
             if self.version == Version::V5 {
-                self.send(&Packet::Disconnect(Disconnect::new(reason)));
+                let reason_string = why.clone().filter(|_| self.explains);
+                self.send(&Packet::Disconnect(Disconnect { reason_string, ..Disconnect::new(reason) }));
             }
-            self.close_at_once(&why);
+            self.close_at_once(&said(reason, why.as_deref()));
         }
     }
 
@@ -555,9 +533,9 @@ impl<R> Client<R> {
         self.unanswered -= usize::from(answered && self.unanswered > 0);
     }
 
-    /// What is to be committed when the connection has ended: the session's expiry begins, or the session ends.
-    /// Nothing: it had no session that was kept.
-    pub fn closing_writes(&self, now: Time) -> Vec<Write> {
+    /// What is to be committed of the session when its connection has ended: its expiry begins, or it ends. Nothing: it
+    /// was not kept.
+    fn closing_writes(&self, now: Time) -> Vec<Write> {
         let Some(queue) = &self.queue else {
             let end = || Write::EndSession { client_id: self.client_id.clone() };
             return self.shares.then(end).into_iter().collect();
@@ -567,12 +545,12 @@ impl<R> Client<R> {
         writes
     }
 
-    fn close(&mut self, reason: ReasonCode, why: &str) {
+    fn close(&mut self, reason: ReasonCode, why: Option<&str>) {
         if !self.is_closed() && self.closing.is_none() {
-            self.closing = Some((reason, why.to_owned()));
+            self.closing = Some((reason, why.map(str::to_owned)));
         }
         if !matches!(self.state, State::Open) {
-            self.close_at_once(why);
+            self.close_at_once(&said(reason, why));
         }
     }
 
@@ -588,13 +566,40 @@ impl<R> Client<R> {
         self.after.push(after);
     }
 
-    fn send(&mut self, packet: &Packet) {
-        encode(packet, self.version, &mut self.out);
+    /// The same with a Topic Alias, where the client takes them.
+    fn send_aliased(&mut self, mut packet: Packet) {
+        if let Packet::Publish(publish) = &mut packet {
+            self.aliases.apply(publish, self.peer_maximum);
+        }
+        self.send(&packet);
     }
 
-    fn warn(&mut self, what: String) {
-        self.effects.push_back(Effect::Warn(what));
+    /// Encodes a packet, unless the client's Maximum Packet Size forbids it ([MQTT-3.1.2-24]).
+    fn send(&mut self, packet: &Packet) {
+        let before = self.out.len();
+        encode(packet, self.version, &mut self.out);
+        if self.out.len() - before > self.peer_maximum {
+            self.out.truncate(before);
+            self.send_shorter(packet);
+        }
     }
+
+    /// A Reason String is left out first ([MQTT-3.2.2-19], [MQTT-3.14.2-3]).
+    fn send_shorter(&mut self, packet: &Packet) {
+        match packet {
+            Packet::Connack(connack) if connack.reason_string.is_some() => {
+                self.send(&Packet::Connack(Box::new(Connack { reason_string: None, ..(**connack).clone() })));
+            }
+            Packet::Disconnect(disconnect) if disconnect.reason_string.is_some() => {
+                self.send(&Packet::Disconnect(Disconnect { reason_string: None, ..disconnect.clone() }));
+            }
+            packet => self.close_at_once(&format!("its Maximum Packet Size leaves no room for a {}", packet.name())),
+        }
+    }
+}
+
+fn said(reason: ReasonCode, why: Option<&str>) -> String {
+    why.map_or_else(|| reason.to_string(), |why| format!("{why}: {reason}"))
 }
 
 #[cfg(test)]

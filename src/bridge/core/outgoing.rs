@@ -3,7 +3,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::packet_ids::PacketIds;
-use super::session_queue::left;
 use crate::bridge::delivery::Time;
 use crate::bridge::message::{Message, QoS};
 use crate::bridge::wire::{Ack, Packet, Publish, ReasonCode, Version};
@@ -17,8 +16,10 @@ pub struct Parcel<R> {
     pub qos: QoS,
     /// RETAIN as the subscription wants it.
     pub retain: bool,
-    /// When it arrived.
-    pub received_at: Time,
+    /// Subscription Identifiers of the subscriptions that it matches ([MQTT-3.3.4-3] to [MQTT-3.3.4-5]).
+    pub subscription_ids: Vec<u32>,
+    /// When its Message Expiry Interval has passed, if it has one.
+    pub expires_at: Option<Time>,
     /// Told by being dropped, where somebody waits for that.
     pub receipt: Option<R>,
 }
@@ -69,15 +70,17 @@ impl<R> Outgoing<R> {
             }
             let packet_id = if acknowledged { self.ids.take()? } else { 0 };
             let parcel = self.queue.pop_front()?;
-            let expiry = parcel.message.properties.message_expiry;
-            let left = expiry.map(|expiry| left(expiry, now.saturating_sub(parcel.received_at)));
+            // Whole seconds, counted up: a message that is sent at once says what it said ([MQTT-3.3.2-6]).
+            let left = parcel.expires_at.map(|expires_at| expires_at.saturating_sub(now).as_millis().div_ceil(1000));
             let publish = Publish {
                 qos: parcel.qos,
                 retain: parcel.retain,
-                message_expiry: left,
+                subscription_ids: parcel.subscription_ids.clone(),
+                message_expiry: left.map(|left| left as u32),
                 ..Publish::new(parcel.message.clone(), packet_id)
             };
-            if left == Some(0) || publish.encoded_len(version) > self.maximum_packet_size {
+            let has_expired = left == Some(0);
+            if has_expired || publish.encoded_len(version) > self.maximum_packet_size {
                 self.ids.free(packet_id);
                 continue;
             }
@@ -128,10 +131,14 @@ impl<R> Outgoing<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    const NOW: Time = Duration::from_secs(1000);
 
     fn parcel(qos: QoS, receipt: &Arc<()>) -> Parcel<Arc<()>> {
         let message = Arc::new(Message::new("t", "x", qos));
-        Parcel { message, qos, retain: false, received_at: Time::ZERO, receipt: Some(receipt.clone()) }
+        let receipt = Some(receipt.clone());
+        Parcel { message, qos, retain: false, subscription_ids: Vec::new(), expires_at: None, receipt }
     }
 
     #[test]
@@ -141,7 +148,7 @@ mod tests {
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
             outgoing.push(parcel(qos, &receipt));
         }
-        while outgoing.poll(Version::V5, Time::ZERO).is_some() {}
+        while outgoing.poll(Version::V5, NOW).is_some() {}
         assert_eq!(Arc::strong_count(&receipt), 3);
         outgoing.handle_puback(Ack::success(1));
         outgoing.handle_puback(Ack::success(2));
@@ -157,10 +164,10 @@ mod tests {
         let mut outgoing = Outgoing::new(1, None);
         outgoing.push(parcel(QoS::AtLeastOnce, &receipt));
         outgoing.push(parcel(QoS::AtLeastOnce, &receipt));
-        assert!(outgoing.poll(Version::V5, Time::ZERO).is_some());
-        assert!(outgoing.poll(Version::V5, Time::ZERO).is_none());
+        assert!(outgoing.poll(Version::V5, NOW).is_some());
+        assert!(outgoing.poll(Version::V5, NOW).is_none());
         outgoing.handle_puback(Ack::success(1));
-        assert!(outgoing.poll(Version::V5, Time::ZERO).is_some());
+        assert!(outgoing.poll(Version::V5, NOW).is_some());
     }
 
     #[test]
@@ -168,7 +175,7 @@ mod tests {
         let receipt = Arc::new(());
         let mut outgoing = Outgoing::new(10, Some(5));
         outgoing.push(parcel(QoS::AtLeastOnce, &receipt));
-        assert!(outgoing.poll(Version::V5, Time::ZERO).is_none());
+        assert!(outgoing.poll(Version::V5, NOW).is_none());
         assert_eq!(Arc::strong_count(&receipt), 1);
     }
 }

@@ -1,6 +1,8 @@
 //! Which message goes where, and under which name.
 use std::sync::Arc;
 
+use arc_swap::{ArcSwap, Guard};
+
 use crate::bridge::config::{Bridge, Forward, Subscription};
 use crate::bridge::delivery::{BridgeId, NewDelivery};
 use crate::bridge::message::{Message, QoS};
@@ -22,6 +24,10 @@ impl Routes {
     /// it came `from`, or two of them would play ping-pong.
     pub fn deliveries(&self, message: &Message, from: Option<BridgeId>) -> Vec<NewDelivery> {
         let mut deliveries = Vec::new();
+        if message.topic.starts_with(topic::SYS) {
+            // The bridge's own: nobody else may speak in its name, here or at the remote.
+            return deliveries;
+        }
         for (bridge, forwards) in &self.bridges {
             if Some(*bridge) == from {
                 continue;
@@ -44,6 +50,27 @@ impl Routes {
             });
         }
         deliveries
+    }
+}
+
+/// [`Routes`] that all connections share, and that may be exchanged while they do: reading them takes no lock.
+#[derive(Debug, Clone, Default)]
+pub struct SharedRoutes(Arc<ArcSwap<Routes>>);
+
+impl SharedRoutes {
+    /// Shares routes.
+    pub fn new(routes: Routes) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(routes)))
+    }
+
+    /// What holds at this moment.
+    pub fn load(&self) -> Guard<Arc<Routes>> {
+        self.0.load()
+    }
+
+    /// From now on these hold.
+    pub fn store(&self, routes: Routes) {
+        self.0.store(Arc::new(routes));
     }
 }
 

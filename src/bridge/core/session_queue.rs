@@ -256,13 +256,12 @@ impl SessionQueue {
 
 fn publish(delivery: &Delivery, packet_id: u16, message_expiry: Option<u32>) -> Publish {
     Publish {
-        dup: false,
         qos: delivery.qos,
         retain: delivery.retain,
         topic: delivery.topic.clone(),
-        packet_id,
+        subscription_ids: delivery.identifiers.as_deref().unwrap_or_default().to_vec(),
         message_expiry,
-        message: delivery.message.clone(),
+        ..Publish::new(delivery.message.clone(), packet_id)
     }
 }
 

@@ -1,22 +1,26 @@
 //! One connection of a local client.
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, warn};
+use tracing::{debug, info};
 
+use super::welcome::Door;
 use super::{LAST_WRITE_TIMEOUT, LocalLeg, READ_BYTES, WRITE_TIMEOUT, make_room, told};
 use crate::bridge::cache::Applied;
 use crate::bridge::cache::writer::{Answer, Kept, Request, Seated, SharedRing, Written};
 use crate::bridge::config;
-use crate::bridge::core::client::{Client, Effect};
+use crate::bridge::core::client::{Client, Effect, TOPIC_ALIAS_MAXIMUM};
 use crate::bridge::crash;
 use crate::bridge::delivery::BridgeId;
 use crate::bridge::hub::{Parcel, Place, Receipt};
+use crate::bridge::transport::Stream;
+use crate::bridge::wills;
 use crate::bridge::wire::{Decoder, ReasonCode};
 
 pub(super) struct Connection {
     leg: LocalLeg,
+    /// Until the first bytes have come.
+    door: Option<Door>,
     client: Client<Receipt>,
     decoder: Decoder,
     place: Option<Place>,
@@ -42,12 +46,14 @@ enum Event {
 }
 
 impl Connection {
-    pub(super) fn new(leg: LocalLeg, config: &config::Listener) -> Self {
+    pub(super) fn new(leg: LocalLeg, config: &config::Listener, door: Door) -> Self {
         let (answer, answers) = Answer::channel();
         let maximum = config.max_packet_size as u32;
         Self {
-            client: Client::new(config.receive_maximum, maximum, leg.clock.now()),
-            decoder: Decoder::server(maximum),
+            door: Some(door),
+            client: Client::new(config.receive_maximum, maximum, leg.clock.now())
+                .limited(config.max_keep_alive(), config.max_session_expiry()),
+            decoder: Decoder::server(maximum).with_topic_alias_maximum(TOPIC_ALIAS_MAXIMUM),
             place: None,
             ring: None,
             answers,
@@ -60,11 +66,7 @@ impl Connection {
         }
     }
 
-    pub(super) async fn run(mut self, mut stream: TcpStream) {
-        // A small acknowledgement must not wait for the next.
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!("TCP_NODELAY: {error}");
-        }
+    pub(super) async fn run(mut self, mut stream: Stream) {
         while !self.client.is_finished() {
             self.decode();
             self.client.flush(self.leg.clock.now());
@@ -91,16 +93,17 @@ impl Connection {
                 self.handle(event);
             }
         }
-        let writes = self.client.closing_writes(self.leg.clock.now());
-        if !writes.is_empty() {
-            let (answer, mut committed) = Answer::channel();
-            // Without a writer the session is resumed as it was committed last.
-            if self.leg.requests.send(Request::Write { writes, answer, may_wait: false }).await.is_ok() {
-                committed.recv().await;
-            }
+        let ending = self.client.ending(&self.leg.routes.load(), self.leg.clock.now());
+        if !ending.writes.is_empty() {
+            // Where that fails the session is resumed, and the Will published, as it was committed last.
+            let will = ending.will.as_ref().map(|will| (self.client.client_id(), will));
+            wills::commit(ending.writes, will, &self.leg).await;
         }
-        // The peer may be gone already.
-        let _ = stream.shutdown().await;
+        if let Some(delayed) = ending.delayed {
+            self.leg.wills.insert(delayed);
+        }
+        // The peer may be gone already, or take nothing any more.
+        let _ = tokio::time::timeout(LAST_WRITE_TIMEOUT, stream.shutdown()).await;
     }
 
     /// Takes what may be sent from the session's queue, and asks for more of it; fails where the writer is gone.
@@ -120,13 +123,14 @@ impl Connection {
     }
 
     fn decode(&mut self) {
+        let routes = self.leg.routes.load();
         while self.client.wants_read() && !self.input.is_empty() {
             let mut input = &self.input[..];
             let decoded = self.decoder.decode(&mut input);
             let taken = self.input.len() - input.len();
             self.input.advance(taken);
             match decoded {
-                Ok(Some(packet)) => self.client.handle_packet(packet, &self.leg.routes, self.leg.clock.now()),
+                Ok(Some(packet)) => self.client.handle_packet(packet, &routes, self.leg.clock.now()),
                 Ok(None) => {}
                 Err(error) => self.client.handle_violation(&error),
             }
@@ -141,15 +145,19 @@ impl Connection {
         while let Some(effect) = self.client.poll_effect() {
             match effect {
                 Effect::Open { client_id, clean_start, expiry } => {
+                    let returning = client_id.clone();
                     let place = self.leg.hub.enter(&client_id, self.max_queued_bytes).await;
                     let (answer, opened) = oneshot::channel();
                     self.leg.requests.send(Request::Open { client_id, clean_start, expiry, answer }).await?;
                     match opened.await.unwrap_or(Err(ReasonCode::SERVER_SHUTTING_DOWN)) {
                         Ok(Seated { opened, ring }) => {
+                            self.leg.wills.handle_return(&returning, opened.present, &self.leg).await;
                             let queue = opened.queue.as_ref().map(|(queue, _)| *queue);
                             self.ring = queue.zip(ring);
                             self.client.handle_opened(opened, self.leg.clock.now());
                             self.place = Some(place);
+                            let client_id: &str = self.client.client_id();
+                            info!(client_id, event = "client_connected", "client {client_id}: connected");
                         }
                         Err(reason) => self.client.handle_not_opened(reason),
                     }
@@ -170,8 +178,10 @@ impl Connection {
                     let (answer, retained) = oneshot::channel();
                     self.leg.requests.send(Request::Retained { subscriptions, bytes, answer }).await?;
                     let retained = retained.await.unwrap_or_default().into_iter().map(|kept| {
-                        let Kept { message, qos, received_at, .. } = kept;
-                        Parcel { message, qos, retain: true, received_at, receipt: None }
+                        let Kept { message, qos, received_at, identifiers } = kept;
+                        let subscription_ids = identifiers.as_deref().unwrap_or_default().to_vec();
+                        let expires_at = message.expires_at(received_at);
+                        Parcel { message, qos, retain: true, subscription_ids, expires_at, receipt: None }
                     });
                     let mut coming = Vec::new();
                     while let Some(Ok(parcel)) = self.place.as_mut().map(|place| place.parcels.try_recv()) {
@@ -185,16 +195,25 @@ impl Connection {
                     self.leg.requests.send(Request::Share { client_id, answer }).await?;
                     self.ring = ring.await.ok();
                 }
-                Effect::Close { why } => debug!("client {}: {why}", self.client.client_id()),
-                Effect::Warn(what) => warn!("{what}"),
+                Effect::Close { why } => self.log_end(&why),
             }
         }
         Ok(())
     }
 
-    async fn write(&mut self, stream: &mut TcpStream) {
+    /// One that never had a session is nobody's news.
+    fn log_end(&self, why: &str) {
+        let client_id: &str = self.client.client_id();
+        if self.place.is_some() {
+            info!(client_id, event = "client_disconnected", "client {client_id}: disconnected: {why}");
+        } else {
+            debug!(client_id, event = "client_refused", "client {client_id}: {why}");
+        }
+    }
+
+    async fn write(&mut self, stream: &mut Stream) {
         let mut patience = WRITE_TIMEOUT;
-        while !self.client.transmit().is_empty() {
+        while !self.client.transmit().is_empty() || stream.is_unflushed() {
             let closed = async {
                 match self.place.as_mut() {
                     Some(place) if patience == WRITE_TIMEOUT => place.close.wait_for(Option::is_some).await.is_ok(),
@@ -203,21 +222,23 @@ impl Connection {
             };
             tokio::select! {
                 biased;
-                written = stream.write(self.client.transmit()) => match written {
-                    Ok(bytes) if bytes > 0 => {
+                written = write_or_flush(stream, self.client.transmit()) => match written {
+                    Ok(Some(bytes)) if bytes > 0 => {
                         crash::point("answer_written");
                         self.client.handle_written(bytes);
                     }
-                    _ => return self.give_up(),
+                    Ok(None) => {}
+                    _ => return self.give_up(stream),
                 },
                 // Whoever waits for this connection to end does not wait long for a peer that takes no byte.
                 _ = closed => patience = LAST_WRITE_TIMEOUT,
-                () = tokio::time::sleep(patience) => return self.give_up(),
+                () = tokio::time::sleep(patience) => return self.give_up(stream),
             }
         }
     }
 
-    fn give_up(&mut self) {
+    fn give_up(&mut self, stream: &mut Stream) {
+        stream.abandon();
         self.eof = true;
         self.input.clear();
         self.client.handle_written(self.client.transmit().len());
@@ -226,8 +247,16 @@ impl Connection {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Read(Ok(bytes)) if bytes > 0 => {}
-            Event::Read(_) => self.eof = true,
+            Event::Read(Ok(bytes)) if bytes > 0 => {
+                if let Some(door) = self.door.take() {
+                    door.first(&self.input);
+                }
+            }
+            Event::Read(Ok(_)) => self.eof = true,
+            Event::Read(Err(error)) => {
+                debug!("client {}: {error}", self.client.client_id());
+                self.eof = true;
+            }
             Event::Answer(written) => {
                 self.committed(&written);
                 while let Ok(written) = self.answers.try_recv() {
@@ -251,7 +280,7 @@ impl Connection {
         self.client.handle_committed(&written.iter().map(first).collect::<Vec<_>>());
     }
 
-    async fn wait(&mut self, stream: &mut TcpStream) -> Event {
+    async fn wait(&mut self, stream: &mut Stream) -> Event {
         let deadline = self.client.deadline().map(|deadline| self.leg.clock.instant(deadline));
         let timeout = async {
             match deadline {
@@ -295,4 +324,12 @@ impl Connection {
             () = timeout => Event::Timeout,
         }
     }
+}
+
+/// Writes some of it; where there is nothing to write, what was written leaves its buffer (`None`).
+async fn write_or_flush(stream: &mut Stream, bytes: &[u8]) -> std::io::Result<Option<usize>> {
+    if bytes.is_empty() {
+        return stream.flush().await.map(|()| None);
+    }
+    stream.write(bytes).await.map(Some)
 }

@@ -1,22 +1,26 @@
 //! The local leg: accepts TCP connections and carries bytes between each and its
 //! [`Client`](super::core::client::Client).
 mod connection;
+mod welcome;
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 use super::cache::writer::Request;
 use super::clock::Clock;
 use super::config;
-use super::core::routes::Routes;
+use super::core::routes::SharedRoutes;
 use super::hub::Hub;
+use super::transport::accept::Acceptor;
+use super::wills::Wills;
 use super::wire::ReasonCode;
 use connection::Connection;
+use welcome::Door;
 
 /// Read from a socket at a time, at most and at least.
 pub(super) const READ_BYTES: usize = 64 * 1024;
@@ -36,9 +40,11 @@ pub struct LocalLeg {
     /// Local sessions.
     pub hub: Hub,
     /// Where messages go.
-    pub routes: Arc<Routes>,
+    pub routes: SharedRoutes,
     /// The clock.
     pub clock: Clock,
+    /// Wills that wait.
+    pub wills: Wills,
     /// Told when the bridge shuts down.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -56,8 +62,31 @@ pub(super) fn make_room(input: &mut BytesMut) {
     }
 }
 
-/// Accepts until shutdown. Ends when every connection has.
-pub async fn serve(listener: TcpListener, config: config::Listener, leg: LocalLeg) {
+async fn admit(
+    stream: TcpStream,
+    client: SocketAddr,
+    door: Door,
+    config: watch::Receiver<config::Listener>,
+    mut leg: LocalLeg,
+) {
+    let welcomed = tokio::select! {
+        welcomed = door.welcome(stream, client) => welcomed,
+        () = told(&mut leg.shutdown) => None,
+    };
+    if let Some(stream) = welcomed {
+        let connection = Connection::new(leg, &config.borrow(), door);
+        connection.run(stream).await;
+    }
+}
+
+/// Accepts until shutdown; each connection under the configuration of its moment. Ends when every connection has.
+pub async fn serve(
+    listener: TcpListener,
+    config: watch::Receiver<config::Listener>,
+    acceptor: Acceptor,
+    leg: LocalLeg,
+) {
+    let door = Door::new(acceptor, listener.local_addr().unwrap_or(config.borrow().bind));
     let mut connections = tokio::task::JoinSet::new();
     let mut shutdown = leg.shutdown.clone();
     loop {
@@ -65,7 +94,7 @@ pub async fn serve(listener: TcpListener, config: config::Listener, leg: LocalLe
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
                     debug!("{address} connected");
-                    connections.spawn(Connection::new(leg.clone(), &config).run(stream));
+                    connections.spawn(admit(stream, address, door.clone(), config.clone(), leg.clone()));
                 }
                 Err(error) => {
                     warn!("accepting a connection: {error}");

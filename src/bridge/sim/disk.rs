@@ -7,7 +7,7 @@ use crate::bridge::cache::{Applied, Cache, CacheError, Page, Usage};
 use crate::bridge::core::forwarder::Restored;
 use crate::bridge::core::retained::Entry;
 use crate::bridge::delivery::{
-    BridgeId, DropReason, Held, Kind, Outcome, Progress, Seq, Session, Store, Time, Waiting, Write,
+    BridgeId, DropReason, Held, KeptWill, Kind, Outcome, Progress, Seq, Session, Store, Time, Waiting, Write,
 };
 use crate::bridge::message::Message;
 
@@ -107,6 +107,9 @@ impl Cache for Disk {
     fn waiting(&mut self, of: BridgeId, kind: Kind, after: Seq, limit: usize) -> Result<Vec<Waiting>, CacheError> {
         self.memory.waiting(of, kind, after, limit)
     }
+    fn oldest(&mut self, of: BridgeId) -> Result<Option<Time>, CacheError> {
+        self.memory.oldest(of)
+    }
     fn usage(&self, bridge: BridgeId) -> Usage {
         self.memory.usage(bridge)
     }
@@ -130,6 +133,9 @@ impl Cache for Disk {
     }
     fn retained(&mut self, topic: &str) -> Result<Option<(Seq, Arc<Message>, Time)>, CacheError> {
         self.memory.retained(topic)
+    }
+    fn wills(&mut self) -> Result<Vec<KeptWill>, CacheError> {
+        self.memory.wills()
     }
     fn latest(&mut self) -> Result<(Seq, Time), CacheError> {
         self.memory.latest()

@@ -180,7 +180,8 @@ fn config(plan: &RemotePlan, number: usize, sin: Option<Sin>) -> config::Bridge 
     });
     config::Bridge {
         name: format!("remote-{number}"),
-        server: config::Server { host: format!("remote-{number}"), port: 1883 },
+        server: config::Server::tcp(format!("remote-{number}"), 1883),
+        tls: None,
         protocol: 4,
         client_id: "bridge".into(),
         clean_start: false,

@@ -1,8 +1,12 @@
 //! Bytes into packets.
+mod aliases;
+mod connect;
 mod plain;
+mod strict;
 
 use std::sync::Arc;
 
+use aliases::Aliases;
 use bytes::Bytes;
 use mqtt::common::Cursor;
 use mqtt::connection::{PacketBuildResult, PacketBuilder, PacketData, RawPacket};
@@ -10,10 +14,10 @@ use mqtt::packet::{Property, RetainHandling, SubEntry, v3_1_1, v5_0};
 use mqtt::result_code::{ConnectReturnCode, MqttError};
 use mqtt_protocol_core::mqtt;
 use plain::Plain;
+use strict::{Header, check_properties, without_null};
 
 use super::{
-    Ack, Connack, Connect, Disconnect, Packet, Publish, ReasonCode, Suback, Subscribe, Subscription, Unsubscribe,
-    Version,
+    Ack, Connack, Disconnect, Packet, Publish, ReasonCode, Suback, Subscribe, Subscription, Unsubscribe, Version,
 };
 use crate::bridge::message::{Message, Properties, QoS};
 use crate::bridge::topic;
@@ -26,12 +30,14 @@ pub struct WireError {
     pub reason: ReasonCode,
     /// Where it was seen.
     pub what: String,
+    /// It is a CONNECT of this version, which a CONNACK may answer.
+    pub connect: Option<Version>,
 }
 
 impl WireError {
     /// A violation seen in a packet.
     pub fn new(reason: ReasonCode, what: impl Into<String>) -> Self {
-        Self { reason, what: what.into() }
+        Self { reason, what: what.into(), connect: None }
     }
 }
 
@@ -40,7 +46,9 @@ pub struct Decoder {
     builder: PacketBuilder,
     /// The builder has the beginning of a packet.
     partial: bool,
+    header: Header,
     plain: Plain,
+    aliases: Aliases,
     maximum: usize,
     version: Option<Version>,
     server: bool,
@@ -64,10 +72,23 @@ impl Decoder {
         Self { stored: true, ..Self::new(Some(version), maximum_packet_size, false) }
     }
 
+    /// The peer has been told this Topic Alias Maximum; 0 if nothing is said.
+    pub fn with_topic_alias_maximum(self, maximum: u16) -> Self {
+        Self { aliases: Aliases::new(maximum), ..self }
+    }
+
     fn new(version: Option<Version>, maximum: u32, server: bool) -> Self {
-        let builder = PacketBuilder::with_maximum_packet_size(maximum);
-        let (plain, maximum) = (Plain::default(), maximum as usize);
-        Self { builder, partial: false, plain, maximum, version, server, stored: false }
+        Self {
+            builder: PacketBuilder::with_maximum_packet_size(maximum),
+            partial: false,
+            header: Header::default(),
+            plain: Plain::default(),
+            aliases: Aliases::default(),
+            maximum: maximum as usize,
+            version,
+            server,
+            stored: false,
+        }
     }
 
     /// The protocol version; `None` before the CONNECT of a client has arrived.
@@ -91,7 +112,11 @@ impl Decoder {
         let some = !input.is_empty();
         let mut cursor = Cursor::new(*input);
         let result = self.builder.feed(&mut cursor);
-        *input = &input[(cursor.position() as usize).min(input.len())..];
+        let (taken, rest) = input.split_at((cursor.position() as usize).min(input.len()));
+        *input = rest;
+        if self.server && !matches!(result, PacketBuildResult::Error(_)) {
+            self.header.check(!self.partial, taken)?;
+        }
         match result {
             PacketBuildResult::Incomplete => {
                 self.partial |= some;
@@ -111,8 +136,16 @@ impl Decoder {
             if kind != 1 {
                 return Err(WireError::new(ReasonCode::PROTOCOL_ERROR, "the first packet is no CONNECT"));
             }
-            let connect = connect(&raw)?;
-            self.version = Some(connect.version);
+            if raw.flags() != 0 {
+                return Err(WireError::new(
+                    ReasonCode::MALFORMED_PACKET,
+                    "CONNECT: reserved flags of the fixed header",
+                ));
+            }
+            let version = connect::version(raw.data_as_slice())?;
+            let connect = connect::decode(version, raw.data_as_slice())
+                .map_err(|error| WireError { connect: Some(version), ..error })?;
+            self.version = Some(version);
             return Ok(Packet::Connect(Box::new(connect)));
         };
         let expected_flags = if matches!(kind, 6 | 8 | 10) { 0b0010 } else { 0 };
@@ -126,9 +159,18 @@ impl Decoder {
         }
         match version {
             Version::V4 => parse_v4(kind, &raw),
-            Version::V5 => parse_v5(kind, &raw, self.stored),
+            Version::V5 => {
+                parse_v5(kind, &raw, &mut Peer { server: self.server, stored: self.stored, aliases: &mut self.aliases })
+            }
         }
     }
+}
+
+/// On which side we are of a connection of MQTT 5, and what it has agreed on.
+struct Peer<'a> {
+    server: bool,
+    stored: bool,
+    aliases: &'a mut Aliases,
 }
 
 fn violation(error: MqttError, what: &str) -> WireError {
@@ -142,59 +184,6 @@ macro_rules! parse {
     ($raw:expr, $version:ident::$type:ident) => {
         $raw.parse_exact($version::$type::parse).map_err(|error| violation(error, stringify!($type)))?
     };
-}
-
-fn connect(raw: &RawPacket) -> Result<Connect, WireError> {
-    let body = raw.data_as_slice();
-    if raw.flags() != 0 || body.len() < 8 {
-        return Err(WireError::new(ReasonCode::MALFORMED_PACKET, "CONNECT"));
-    }
-    if &body[..6] != b"\x00\x04MQTT" {
-        return Err(WireError::new(ReasonCode::UNSUPPORTED_PROTOCOL_VERSION, "CONNECT: the protocol is not MQTT"));
-    }
-    if body[7] & 1 != 0 {
-        return Err(WireError::new(ReasonCode::MALFORMED_PACKET, "CONNECT: reserved flag")); // [MQTT-3.1.2-3]
-    }
-    match body[6] {
-        4 => {
-            let packet = parse!(raw, v3_1_1::Connect);
-            Ok(Connect {
-                client_id: packet.client_id().to_owned(),
-                clean_start: packet.clean_session(),
-                keep_alive: packet.keep_alive(),
-                username: packet.user_name().map(str::to_owned),
-                password: packet.password().map(<[u8]>::to_vec),
-                session_expiry: if packet.clean_session() { 0 } else { u32::MAX },
-                will: packet.will_flag(),
-                ..Connect::new(Version::V4, "")
-            })
-        }
-        5 => {
-            let packet = parse!(raw, v5_0::Connect);
-            let mut connect = Connect {
-                client_id: packet.client_id().to_owned(),
-                clean_start: packet.clean_start(),
-                keep_alive: packet.keep_alive(),
-                username: packet.user_name().map(str::to_owned),
-                password: packet.password().map(<[u8]>::to_vec),
-                will: packet.will_flag(),
-                ..Connect::new(Version::V5, "")
-            };
-            for property in packet.props() {
-                match property {
-                    Property::SessionExpiryInterval(value) => connect.session_expiry = value.val(),
-                    Property::ReceiveMaximum(value) => connect.receive_maximum = value.val(),
-                    Property::MaximumPacketSize(value) => connect.maximum_packet_size = Some(value.val()),
-                    _ => {}
-                }
-            }
-            Ok(connect)
-        }
-        level => Err(WireError::new(
-            ReasonCode::UNSUPPORTED_PROTOCOL_VERSION,
-            format!("CONNECT: protocol level {level}, this server speaks 4 (3.1.1) and 5"),
-        )),
-    }
 }
 
 fn parse_v4(kind: u8, raw: &RawPacket) -> Result<Packet, WireError> {
@@ -215,7 +204,8 @@ fn parse_v4(kind: u8, raw: &RawPacket) -> Result<Packet, WireError> {
             let packet =
                 v3_1_1::Publish::parse(raw.flags(), shared(raw)).map_err(|error| violation(error, "Publish"))?.0;
             let payload = Bytes::copy_from_slice(packet.payload().as_slice());
-            publish(packet.topic_name(), raw.flags(), packet.packet_id(), payload, [].iter())?
+            let topic = name(packet.topic_name(), Version::V4)?;
+            publish(topic, raw.flags(), packet.packet_id(), payload, [].iter())?
         }
         4 => Packet::Puback(ack(parse!(raw, v3_1_1::Puback).packet_id())?),
         5 => Packet::Pubrec(ack(parse!(raw, v3_1_1::Pubrec).packet_id())?),
@@ -261,11 +251,14 @@ fn parse_v4(kind: u8, raw: &RawPacket) -> Result<Packet, WireError> {
     })
 }
 
-fn parse_v5(kind: u8, raw: &RawPacket, stored: bool) -> Result<Packet, WireError> {
+fn parse_v5(kind: u8, raw: &RawPacket, peer: &mut Peer<'_>) -> Result<Packet, WireError> {
     /// Acknowledgements have the same shape; an absent Reason Code means success.
     macro_rules! ack_v5 {
         ($type:ident) => {{
             let packet = parse!(raw, v5_0::$type);
+            if let Some(properties) = packet.props().as_ref().filter(|_| peer.server) {
+                check_properties(&raw.data_as_slice()[3..], properties, stringify!($type))?;
+            }
             let reason = packet.reason_code().map_or(ReasonCode::SUCCESS, |code| ReasonCode(code as u8));
             Ack { reason, ..ack(packet.packet_id())? }
         }};
@@ -280,9 +273,28 @@ fn parse_v5(kind: u8, raw: &RawPacket, stored: bool) -> Result<Packet, WireError
                 return Err(WireError::new(ReasonCode::MALFORMED_PACKET, "PUBLISH without Property Length"));
             }
             let payload = Bytes::copy_from_slice(packet.payload().as_slice());
-            let is_kept = |property: &&Property| !(stored && matches!(property, Property::TopicAlias(_)));
-            let properties = packet.props().iter().filter(is_kept);
-            publish(packet.topic_name(), raw.flags(), packet.packet_id(), payload, properties)?
+            if peer.server {
+                check_properties(&body[before_properties..], packet.props(), "PUBLISH")?;
+            }
+            let alias = packet.props().iter().find_map(|property| match property {
+                Property::TopicAlias(alias) if !peer.stored => Some(alias.val()),
+                _ => None,
+            });
+            let topic = match alias {
+                Some(alias) => {
+                    if !packet.topic_name().is_empty() {
+                        name(packet.topic_name(), Version::V5)?;
+                    }
+                    peer.aliases.resolve(alias, packet.topic_name())?
+                }
+                None => name(packet.topic_name(), Version::V5)?,
+            };
+            let decoded = publish(topic, raw.flags(), packet.packet_id(), payload, packet.props().iter())?;
+            if peer.server && matches!(&decoded, Packet::Publish(publish) if !publish.subscription_ids.is_empty()) {
+                let what = "PUBLISH of a client with a Subscription Identifier"; // [MQTT-3.3.4-6]
+                return Err(WireError::new(ReasonCode::PROTOCOL_ERROR, what));
+            }
+            decoded
         }
         4 => Packet::Puback(ack_v5!(Puback)),
         5 => Packet::Pubrec(ack_v5!(Pubrec)),
@@ -290,10 +302,16 @@ fn parse_v5(kind: u8, raw: &RawPacket, stored: bool) -> Result<Packet, WireError
         7 => Packet::Pubcomp(ack_v5!(Pubcomp)),
         8 => {
             let packet = parse!(raw, v5_0::Subscribe);
-            let identifier = packet.props().iter().find_map(|property| match property {
+            check_properties(raw.data_as_slice().get(2..).unwrap_or_default(), packet.props(), "SUBSCRIBE")?;
+            let mut identifiers = packet.props().iter().filter_map(|property| match property {
                 Property::SubscriptionIdentifier(value) => Some(value.val()),
                 _ => None,
             });
+            let identifier = identifiers.next();
+            if identifiers.next().is_some() {
+                let what = "SUBSCRIBE with two Subscription Identifiers"; // section 3.8.2.1.2
+                return Err(WireError::new(ReasonCode::PROTOCOL_ERROR, what));
+            }
             Packet::Subscribe(subscribe(packet.packet_id(), packet.entries(), identifier)?)
         }
         9 => {
@@ -303,6 +321,7 @@ fn parse_v5(kind: u8, raw: &RawPacket, stored: bool) -> Result<Packet, WireError
         }
         10 => {
             let packet = parse!(raw, v5_0::Unsubscribe);
+            check_properties(raw.data_as_slice().get(2..).unwrap_or_default(), packet.props(), "UNSUBSCRIBE")?;
             unsubscribe(packet.packet_id(), packet.entries().iter().map(|entry| entry.as_str().to_owned()))?
         }
         11 => {
@@ -321,14 +340,22 @@ fn parse_v5(kind: u8, raw: &RawPacket, stored: bool) -> Result<Packet, WireError
         14 => {
             let packet = parse!(raw, v5_0::Disconnect);
             let reason = packet.reason_code().map_or(ReasonCode::SUCCESS, |code| ReasonCode(code as u8));
+            let properties = packet.props().as_deref().unwrap_or_default();
+            if peer.server && !properties.is_empty() {
+                check_properties(&raw.data_as_slice()[1..], properties, "DISCONNECT")?;
+            }
             let mut disconnect = Disconnect::new(reason);
-            for property in packet.props().iter().flatten() {
+            for property in properties {
                 match property {
                     Property::SessionExpiryInterval(value) => disconnect.session_expiry = Some(value.val()),
                     Property::ServerReference(value) => disconnect.server_reference = Some(value.val().to_owned()),
                     Property::ReasonString(value) => disconnect.reason_string = Some(value.val().to_owned()),
                     _ => {}
                 }
+            }
+            if peer.server && disconnect.server_reference.is_some() {
+                let what = "DISCONNECT of a client with a Server Reference"; // section 3.14.2.2.5
+                return Err(WireError::new(ReasonCode::PROTOCOL_ERROR, what));
             }
             Packet::Disconnect(disconnect)
         }
@@ -353,6 +380,7 @@ fn connack_v5(packet: &v5_0::Connack) -> Connack {
             Property::ServerKeepAlive(value) => connack.server_keep_alive = Some(value.val()),
             Property::ServerReference(value) => connack.server_reference = Some(value.val().to_owned()),
             Property::ReasonString(value) => connack.reason_string = Some(value.val().to_owned()),
+            Property::TopicAliasMaximum(value) => connack.topic_alias_maximum = value.val(),
             _ => {}
         }
     }
@@ -366,8 +394,19 @@ fn shared(raw: &RawPacket) -> Arc<[u8]> {
     }
 }
 
+/// A Topic Name as it must be ([MQTT-3.3.2-1], [MQTT-3.3.2-2]).
+fn name(topic: &str, version: Version) -> Result<Arc<str>, WireError> {
+    without_null(topic, "PUBLISH")?;
+    if topic.is_empty() && version == Version::V5 {
+        let what = "PUBLISH without Topic Name or Topic Alias"; // section 3.3.2.1
+        return Err(WireError::new(ReasonCode::PROTOCOL_ERROR, what));
+    }
+    topic::check_name(topic).map_err(|what| WireError::new(ReasonCode::TOPIC_NAME_INVALID, what))?;
+    Ok(topic.into())
+}
+
 fn publish<'a>(
-    topic: &str,
+    topic: Arc<str>,
     flags: u8,
     packet_id: Option<u16>,
     payload: Bytes,
@@ -383,21 +422,18 @@ fn publish<'a>(
     }
     let mut kept = Properties::default();
     let mut other = Vec::new();
+    let mut subscription_ids = Vec::new();
     for property in properties {
         match property {
             Property::MessageExpiryInterval(value) => kept.message_expiry = Some(value.val()),
-            // Both ends of ours leave Topic Alias Maximum at 0 ([MQTT-3.3.2-9]).
-            Property::TopicAlias(_) => {
-                return Err(WireError::new(ReasonCode::TOPIC_ALIAS_INVALID, "PUBLISH with a Topic Alias"));
-            }
-            Property::SubscriptionIdentifier(_) => {}
+            Property::TopicAlias(_) => {}
+            Property::SubscriptionIdentifier(value) => subscription_ids.push(value.val()),
             property => other.append(&mut property.to_continuous_buffer()),
         }
     }
-    topic::check_name(topic).map_err(|what| WireError::new(ReasonCode::TOPIC_NAME_INVALID, what))?;
     kept.other = other.into();
-    let message = Message { topic: topic.into(), payload, qos, retain, properties: kept };
-    Ok(Packet::Publish(Publish { dup, ..Publish::new(Arc::new(message), packet_id.unwrap_or(0)) }))
+    let message = Message { topic, payload, qos, retain, properties: kept };
+    Ok(Packet::Publish(Publish { dup, subscription_ids, ..Publish::new(Arc::new(message), packet_id.unwrap_or(0)) }))
 }
 
 fn ack(packet_id: u16) -> Result<Ack, WireError> {
@@ -409,6 +445,7 @@ fn ack(packet_id: u16) -> Result<Ack, WireError> {
 
 fn subscribe(packet_id: u16, entries: &[SubEntry], identifier: Option<u32>) -> Result<Subscribe, WireError> {
     ack(packet_id)?;
+    entries.iter().try_for_each(|entry| without_null(entry.topic_filter(), "SUBSCRIBE"))?;
     let filters = entries
         .iter()
         .map(|entry| {
@@ -436,5 +473,7 @@ fn subscribe(packet_id: u16, entries: &[SubEntry], identifier: Option<u32>) -> R
 
 fn unsubscribe(packet_id: u16, filters: impl Iterator<Item = String>) -> Result<Packet, WireError> {
     ack(packet_id)?;
-    Ok(Packet::Unsubscribe(Unsubscribe { packet_id, filters: filters.collect() }))
+    let filters: Vec<String> = filters.collect();
+    filters.iter().try_for_each(|filter| without_null(filter, "UNSUBSCRIBE"))?;
+    Ok(Packet::Unsubscribe(Unsubscribe { packet_id, filters }))
 }

@@ -1,7 +1,9 @@
 //! Packets into bytes: appended to a buffer that the caller writes in one go.
 use bytes::BufMut;
 
-use super::{Ack, Connack, Connect, Disconnect, Packet, Publish, ReasonCode, Suback, Subscribe, Unsubscribe, Version};
+use super::{
+    Ack, Connack, Connect, Disconnect, Packet, Publish, ReasonCode, Suback, Subscribe, Unsubscribe, Version, Will,
+};
 use crate::bridge::message::QoS;
 
 /// Identifiers of the properties that we send (MQTT 5, section 2.2.2.2).
@@ -11,13 +13,17 @@ mod property {
     pub(super) const SESSION_EXPIRY_INTERVAL: u8 = 0x11;
     pub(super) const ASSIGNED_CLIENT_IDENTIFIER: u8 = 0x12;
     pub(super) const SERVER_KEEP_ALIVE: u8 = 0x13;
+    pub(super) const AUTHENTICATION_METHOD: u8 = 0x15;
+    pub(super) const REQUEST_PROBLEM_INFORMATION: u8 = 0x17;
+    pub(super) const WILL_DELAY_INTERVAL: u8 = 0x18;
     pub(super) const SERVER_REFERENCE: u8 = 0x1C;
     pub(super) const REASON_STRING: u8 = 0x1F;
     pub(super) const RECEIVE_MAXIMUM: u8 = 0x21;
+    pub(super) const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;
+    pub(super) const TOPIC_ALIAS: u8 = 0x23;
     pub(super) const MAXIMUM_QOS: u8 = 0x24;
     pub(super) const RETAIN_AVAILABLE: u8 = 0x25;
     pub(super) const MAXIMUM_PACKET_SIZE: u8 = 0x27;
-    pub(super) const SUBSCRIPTION_IDENTIFIER_AVAILABLE: u8 = 0x29;
 }
 
 /// Appends a packet. Strings must be shorter than 64 KiB, which configuration and decoder see to.
@@ -74,6 +80,14 @@ fn publish(packet: &Publish, version: Version, out: &mut Vec<u8>) {
             out.push(property::MESSAGE_EXPIRY_INTERVAL);
             out.put_u32(seconds);
         }
+        if let Some(alias) = packet.topic_alias {
+            out.push(property::TOPIC_ALIAS);
+            out.put_u16(alias);
+        }
+        for identifier in &packet.subscription_ids {
+            out.push(property::SUBSCRIPTION_IDENTIFIER);
+            varint(*identifier as usize, out);
+        }
         out.extend_from_slice(&packet.message.properties.other);
     }
     out.extend_from_slice(&packet.message.payload);
@@ -94,7 +108,9 @@ fn remaining_len(packet: &Publish, version: Version) -> usize {
 }
 
 fn properties_len(packet: &Publish) -> usize {
-    packet.message.properties.other.len() + if packet.message_expiry.is_some() { 5 } else { 0 }
+    let identifiers: usize = packet.subscription_ids.iter().map(|id| 1 + varint_len(*id as usize)).sum();
+    let (expiry, alias) = (packet.message_expiry.is_some(), packet.topic_alias.is_some());
+    packet.message.properties.other.len() + if expiry { 5 } else { 0 } + if alias { 3 } else { 0 } + identifiers
 }
 
 fn connect(packet: &Connect, out: &mut Vec<u8>) {
@@ -105,7 +121,11 @@ fn connect(packet: &Connect, out: &mut Vec<u8>) {
     });
     let username = u8::from(packet.username.is_some()) << 7;
     let password = u8::from(packet.password.is_some()) << 6;
-    out.push(username | password | u8::from(packet.clean_start) << 1);
+    let will = packet
+        .will
+        .as_ref()
+        .map_or(0, |will| 1 << 2 | (will.message.qos as u8) << 3 | u8::from(will.message.retain) << 5);
+    out.push(username | password | will | u8::from(packet.clean_start) << 1);
     out.put_u16(packet.keep_alive);
     if packet.version == Version::V5 {
         let mut properties = Vec::new();
@@ -114,14 +134,51 @@ fn connect(packet: &Connect, out: &mut Vec<u8>) {
             properties.put_u32(packet.session_expiry);
         }
         receive_limits(packet.receive_maximum, packet.maximum_packet_size, &mut properties);
+        topic_alias_maximum(packet.topic_alias_maximum, &mut properties);
+        if !packet.request_problem_information {
+            properties.extend([property::REQUEST_PROBLEM_INFORMATION, 0]);
+        }
+        if let Some(method) = &packet.authentication_method {
+            properties.push(property::AUTHENTICATION_METHOD);
+            string(method, &mut properties);
+        }
         prefixed(properties, out);
     }
     string(&packet.client_id, out);
+    if let Some(will) = &packet.will {
+        will_fields(will, packet.version, out);
+    }
     if let Some(username) = &packet.username {
         string(username, out);
     }
     if let Some(password) = &packet.password {
         binary(password, out);
+    }
+}
+
+fn will_fields(will: &Will, version: Version, out: &mut Vec<u8>) {
+    let message = &will.message;
+    if version == Version::V5 {
+        let mut properties = Vec::new();
+        if will.delay != 0 {
+            properties.push(property::WILL_DELAY_INTERVAL);
+            properties.put_u32(will.delay);
+        }
+        if let Some(seconds) = message.properties.message_expiry {
+            properties.push(property::MESSAGE_EXPIRY_INTERVAL);
+            properties.put_u32(seconds);
+        }
+        properties.extend_from_slice(&message.properties.other);
+        prefixed(properties, out);
+    }
+    string(&message.topic, out);
+    binary(&message.payload, out);
+}
+
+fn topic_alias_maximum(maximum: u16, properties: &mut Vec<u8>) {
+    if maximum != 0 {
+        properties.push(property::TOPIC_ALIAS_MAXIMUM);
+        properties.put_u16(maximum);
     }
 }
 
@@ -145,6 +202,7 @@ fn connack(packet: &Connack, version: Version, out: &mut Vec<u8>) {
         properties.put_u32(seconds);
     }
     receive_limits(packet.receive_maximum, packet.maximum_packet_size, &mut properties);
+    topic_alias_maximum(packet.topic_alias_maximum, &mut properties);
     if packet.maximum_qos != QoS::ExactlyOnce {
         properties.extend([property::MAXIMUM_QOS, packet.maximum_qos as u8]);
     }
@@ -160,9 +218,6 @@ fn connack(packet: &Connack, version: Version, out: &mut Vec<u8>) {
         properties.put_u16(seconds);
     }
     explanation(&packet.server_reference, &packet.reason_string, &mut properties);
-    if packet.reason == ReasonCode::SUCCESS {
-        properties.extend([property::SUBSCRIPTION_IDENTIFIER_AVAILABLE, 0]);
-    }
     prefixed(properties, out);
 }
 

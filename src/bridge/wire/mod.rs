@@ -9,12 +9,14 @@ mod encode;
 mod frame;
 mod properties;
 mod reason;
+mod will;
 
 pub use decode::{Decoder, WireError};
 pub use encode::encode;
 pub use frame::{Frame, frame};
-pub use properties::{NamedProperty, named_properties};
+pub use properties::{NamedProperty, is_payload_valid, named_properties};
 pub use reason::ReasonCode;
+pub use will::Will;
 
 use std::fmt;
 use std::sync::Arc;
@@ -105,8 +107,14 @@ pub struct Connect {
     pub receive_maximum: u16,
     /// Maximum Packet Size, in bytes, where the client has a limit.
     pub maximum_packet_size: Option<u32>,
-    /// Whether it carries a Will.
-    pub will: bool,
+    /// Topic Alias Maximum: how many the client understands.
+    pub topic_alias_maximum: u16,
+    /// Request Problem Information.
+    pub request_problem_information: bool,
+    /// Authentication Method.
+    pub authentication_method: Option<String>,
+    /// Will.
+    pub will: Option<Will>,
 }
 
 impl Connect {
@@ -122,7 +130,10 @@ impl Connect {
             session_expiry: 0,
             receive_maximum: u16::MAX,
             maximum_packet_size: None,
-            will: false,
+            topic_alias_maximum: 0,
+            request_problem_information: true,
+            authentication_method: None,
+            will: None,
         }
     }
 }
@@ -157,6 +168,8 @@ pub struct Connack {
     pub retain_available: bool,
     /// Maximum Packet Size, in bytes.
     pub maximum_packet_size: Option<u32>,
+    /// Topic Alias Maximum: how many the server understands.
+    pub topic_alias_maximum: u16,
     /// Assigned Client Identifier.
     pub assigned_client_id: Option<String>,
     /// Server Keep Alive, in seconds.
@@ -178,6 +191,7 @@ impl Connack {
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,
             maximum_packet_size: None,
+            topic_alias_maximum: 0,
             assigned_client_id: None,
             server_keep_alive: None,
             server_reference: None,
@@ -195,8 +209,12 @@ pub struct Publish {
     pub qos: QoS,
     /// RETAIN of this transmission.
     pub retain: bool,
-    /// Topic Name of this transmission, which a forward may have changed.
+    /// Topic Name of this transmission, which a forward may have changed; empty where `topic_alias` stands for it.
     pub topic: Arc<str>,
+    /// Topic Alias of this transmission; one that comes is resolved while it is decoded.
+    pub topic_alias: Option<u16>,
+    /// Subscription Identifiers of those subscriptions that it is sent for.
+    pub subscription_ids: Vec<u32>,
     /// Packet Identifier; 0 at QoS 0.
     pub packet_id: u16,
     /// Message Expiry Interval that is left, in seconds.
@@ -213,6 +231,8 @@ impl Publish {
             qos: message.qos,
             retain: message.retain,
             topic: message.topic.clone(),
+            topic_alias: None,
+            subscription_ids: Vec::new(),
             packet_id,
             message_expiry: message.properties.message_expiry,
             message,
@@ -265,7 +285,7 @@ pub struct Subscription {
     pub retain_as_published: bool,
     /// Retain Handling: 0, 1 or 2.
     pub retain_handling: u8,
-    /// Subscription Identifier: that of its SUBSCRIBE.
+    /// Subscription Identifier of the SUBSCRIBE that it came with.
     pub identifier: Option<u32>,
 }
 

@@ -38,9 +38,41 @@ pub fn named_properties(mut bytes: &[u8]) -> Option<Vec<NamedProperty>> {
     Some(named)
 }
 
+/// Whether a payload is what its Payload Format Indicator says: UTF-8 where that is 1 (MQTT 5, section 3.3.2.3.2). The
+/// properties are in their encoded form, and known to be well-formed.
+pub fn is_payload_valid(properties: &[u8], payload: &[u8]) -> bool {
+    let mut rest = properties;
+    let skip = |rest: &[u8]| rest.first_chunk().map_or(0, |length| 2 + usize::from(u16::from_be_bytes(*length)));
+    while let Some((&identifier, value)) = rest.split_first() {
+        let length = match identifier {
+            0x01 => return value.first() != Some(&1) || std::str::from_utf8(payload).is_ok(),
+            0x26 => skip(value) + skip(value.get(skip(value)..).unwrap_or_default()),
+            _ => skip(value),
+        };
+        rest = value.get(length..).unwrap_or_default();
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_payload_is_held_to_what_its_indicator_says() {
+        let (text, bytes): (&[u8], &[u8]) = ("ü".as_bytes(), &[0xFF]);
+        let behind = b"\x03\x00\x01a\x26\x00\x01k\x00\x02vv\x01\x01";
+        for (properties, payload, valid) in [
+            (&b""[..], bytes, true),
+            (b"\x01\x00", bytes, true),
+            (b"\x01\x01", text, true),
+            (b"\x01\x01", bytes, false),
+            (behind, text, true),
+            (behind, bytes, false),
+        ] {
+            assert_eq!(is_payload_valid(properties, payload), valid, "{properties:?} {payload:?}");
+        }
+    }
 
     #[test]
     fn properties_have_their_names() {

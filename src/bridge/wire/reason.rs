@@ -21,6 +21,7 @@ impl ReasonCode {
     pub const NOT_AUTHORIZED: Self = Self(0x87);
     pub const SERVER_UNAVAILABLE: Self = Self(0x88);
     pub const SERVER_SHUTTING_DOWN: Self = Self(0x8B);
+    pub const BAD_AUTHENTICATION_METHOD: Self = Self(0x8C);
     pub const KEEP_ALIVE_TIMEOUT: Self = Self(0x8D);
     pub const SESSION_TAKEN_OVER: Self = Self(0x8E);
     pub const TOPIC_FILTER_INVALID: Self = Self(0x8F);
@@ -30,8 +31,8 @@ impl ReasonCode {
     pub const TOPIC_ALIAS_INVALID: Self = Self(0x94);
     pub const PACKET_TOO_LARGE: Self = Self(0x95);
     pub const QUOTA_EXCEEDED: Self = Self(0x97);
+    pub const PAYLOAD_FORMAT_INVALID: Self = Self(0x99);
     pub const SHARED_SUBSCRIPTIONS_NOT_SUPPORTED: Self = Self(0x9E);
-    pub const SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED: Self = Self(0xA1);
 
     /// From 0x80 on.
     pub fn is_failure(self) -> bool {

@@ -1,3 +1,6 @@
+#![allow(clippy::panic, clippy::expect_used)] // A test may.
+mod strict;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -51,8 +54,17 @@ fn every_packet_survives_the_wire() {
             session_expiry: if version == Version::V4 { u32::MAX } else { 604_800 },
             ..Connect::new(version, "bridge_client_123")
         };
-        let packet = Packet::Connect(Box::new(connect));
-        assert_eq!(decode(&packet, version, true), packet);
+        let mut message = Message { retain: true, ..Message::new("gone", "x", QoS::ExactlyOnce) };
+        let mut delay = 0;
+        if version == Version::V5 {
+            message.properties = Properties { message_expiry: Some(9), other: b"\x01\x01"[..].into() };
+            delay = 5;
+        }
+        let will = Some(Will { delay, ..Will::new(message) });
+        for connect in [Connect { will, ..connect.clone() }, connect] {
+            let packet = Packet::Connect(Box::new(connect));
+            assert_eq!(decode(&packet, version, true), packet);
+        }
         for packet in [Packet::Connack(Box::new(Connack::new(ReasonCode::SUCCESS, true))), Packet::Pingresp] {
             assert_eq!(decode(&packet, version, false), packet);
         }
@@ -94,6 +106,7 @@ fn what_only_mqtt_5_says_survives_too() {
         maximum_qos: QoS::AtLeastOnce,
         retain_available: false,
         maximum_packet_size: Some(1000),
+        topic_alias_maximum: 16,
         assigned_client_id: Some("auto-1".into()),
         server_keep_alive: Some(30),
         server_reference: Some("other".into()),
@@ -101,6 +114,19 @@ fn what_only_mqtt_5_says_survives_too() {
         ..Connack::new(ReasonCode(0x9C), false)
     };
     let packet = Packet::Connack(Box::new(connack));
+    assert_eq!(decode(&packet, Version::V5, false), packet);
+    let connect = Connect {
+        receive_maximum: 3,
+        maximum_packet_size: Some(100),
+        topic_alias_maximum: 7,
+        request_problem_information: false,
+        authentication_method: Some("m".into()),
+        ..Connect::new(Version::V5, "c")
+    };
+    let packet = Packet::Connect(Box::new(connect));
+    assert_eq!(decode(&packet, Version::V5, true), packet);
+    let message = Arc::new(Message::new("t", "x", QoS::AtLeastOnce));
+    let packet = Packet::Publish(Publish { subscription_ids: vec![1, 300], ..Publish::new(message, 1) });
     assert_eq!(decode(&packet, Version::V5, false), packet);
     let refused = Ack { packet_id: 1, reason: ReasonCode::QUOTA_EXCEEDED };
     for packet in [

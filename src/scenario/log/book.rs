@@ -285,6 +285,10 @@ const BOOK: &[Entry] = &[
 
 /// Which line of the book this is.
 pub fn recognise(line: &str) -> Option<&'static Entry> {
+    // Ours tells so what it has left out, with the last of those lines in it: that is none of another moment.
+    if line.contains(" more lines within a minute") {
+        return None;
+    }
     BOOK.iter().find(|entry| entry.fits(line))
 }
 
@@ -312,6 +316,9 @@ mod tests {
         let ours =
             "2026-11-24T18:53:36.001933Z  WARN bridge remote: no link to mqtt://emqx:1883 (gone), attempt 1, next";
         assert_eq!(known(ours), Some((MqttBridge, K::NoLink)));
+        let told =
+            "2026-11-24T18:53:36.001933Z  WARN 7 more lines within a minute, the last: bridge b: no link to mqtt://a";
+        assert_eq!(known(told), None);
         let evicted =
             "2026-11-24T20:15:17.113061Z  WARN bridge remote: 22 dropped of topic test1: evicted (sequences 27 to 56)";
         assert_eq!(known(evicted), Some((MqttBridge, K::Dropped)));

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::insert::Inserts;
 use super::removal::{discard, removals, remove};
 use super::schema::state;
-use super::{millis, retained};
+use super::{millis, retained, will};
 use crate::bridge::cache::Applied;
 use crate::bridge::delivery::{BridgeId, Origin, Progress, Seq, Store, Write};
 
@@ -197,6 +197,8 @@ fn apply(connection: &Connection, write: &Write, changes: &mut Changes) -> rusql
                 .prepare_cached("DELETE FROM subscription WHERE client_id = ?1 AND filter = ?2")?
                 .execute(params![&**client_id, filter])?;
         }
+        Write::KeepWill { client_id, will, due_at } => will::keep(connection, client_id, will, *due_at)?,
+        Write::EndWill { client_id, due_at } => will::end(connection, client_id, *due_at)?,
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod shrink;
 mod tests;
 mod waiting;
 mod watch;
+mod will;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ use crate::bridge::config::{OnCorruption, Synchronous};
 use crate::bridge::core::forwarder::Restored;
 use crate::bridge::core::retained::Entry;
 use crate::bridge::delivery::{
-    BridgeId, Delivery, Held, HeldPhase, Kept, Kind, Origin, Seq, Session, Time, Waiting, Write,
+    BridgeId, Delivery, Held, HeldPhase, Kept, KeptWill, Kind, Origin, Seq, Session, Time, Waiting, Write,
 };
 use crate::bridge::message::{Message, Properties, QoS};
 use crate::bridge::wire::Subscription;
@@ -256,6 +257,10 @@ impl Cache for Sqlite {
         waiting::read(&self.connection, bridge, kind, after, limit).map_err(|error| open::classify(&self.path, error))
     }
 
+    fn oldest(&mut self, bridge: BridgeId) -> Result<Option<Time>, CacheError> {
+        waiting::oldest(&self.connection, bridge).map_err(|error| open::classify(&self.path, error))
+    }
+
     fn shrink(&mut self) -> Result<bool, CacheError> {
         self.watch.check(&self.connection)?;
         self.shrink.step(&self.connection).map_err(|error| self.classify(error))
@@ -298,6 +303,10 @@ impl Cache for Sqlite {
             .query_row([client_id], |row| Ok(BridgeId(row.get(0)?)))
             .optional()?;
         Ok(Some(Session { expiry, expires_at: expires_at.map(time), received_ids, subscriptions, queue }))
+    }
+
+    fn wills(&mut self) -> Result<Vec<KeptWill>, CacheError> {
+        will::read(&self.connection).map_err(|error| open::classify(&self.path, error))
     }
 
     fn latest(&mut self) -> Result<(Seq, Time), CacheError> {

@@ -270,7 +270,7 @@ fn look(path: &Path, size: u64, wal: bool) -> rusqlite::Result<Found> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let (application_id, version) = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
-    let ours = application_id == schema::APPLICATION_ID && version <= schema::VERSION;
+    let ours = application_id == schema::APPLICATION_ID && (1..=schema::VERSION).contains(&version);
     let check = if ours && size <= CHECKED_AT_START {
         connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?
     } else {

@@ -1,6 +1,7 @@
 //! The schema, and its version. Costly to change later: `application_id` and `user_version` name it.
 use rusqlite::Connection;
 
+use super::will;
 use crate::bridge::crash;
 
 /// "MQBR", in the header of every cache file (<https://www.sqlite.org/fileformat2.html#application_id>).
@@ -127,7 +128,7 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 pub(super) fn create_in_wal(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(&format!("{SCHEMA} {QOS0_INDEX} {SESSION_INDEX}"))?;
+    connection.execute_batch(&format!("{SCHEMA} {} {QOS0_INDEX} {SESSION_INDEX}", will::SCHEMA))?;
     crash::point("schema_uncommitted");
     connection
         .execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"))
@@ -139,7 +140,7 @@ pub(super) fn complete(connection: &Connection) -> rusqlite::Result<()> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version < 2 {
         let transaction = connection.unchecked_transaction()?;
-        connection.execute_batch(TO_2)?;
+        connection.execute_batch(&format!("{TO_2} {}", will::SCHEMA))?;
         crash::point("migration_uncommitted");
         connection.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;

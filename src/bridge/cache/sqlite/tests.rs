@@ -225,6 +225,19 @@ fn removing_messages_scans_nothing_and_prepares_nothing_anew() {
 }
 
 #[test]
+fn a_file_of_version_1_is_given_what_it_lacks() {
+    let directory = Directory::new();
+    drop(directory.open());
+    let connection = Connection::open(directory.path()).unwrap();
+    connection.execute_batch("DROP TABLE will; PRAGMA user_version = 1;").unwrap();
+    drop(connection);
+    let mut cache = directory.open();
+    assert_eq!(cache.wills().unwrap(), []);
+    let version: i64 = cache.connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, schema::VERSION);
+}
+
+#[test]
 fn what_is_evicted_is_found_in_as_many_steps_however_many_wait() {
     let directory = Directory::new();
     drop(directory.open());

@@ -1,9 +1,9 @@
 //! What may be given up, in order, without its payload.
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{qos, time};
 use crate::bridge::cache::sqlite::schema::state;
-use crate::bridge::delivery::{BridgeId, Kind, Seq, Waiting};
+use crate::bridge::delivery::{BridgeId, Kind, Seq, Time, Waiting};
 
 /// SQLite would take the primary key for QoS 0 too, and go through all that waits.
 pub(super) fn sql(kind: Kind) -> String {
@@ -38,4 +38,15 @@ pub(super) fn read(
         })
     })?;
     rows.collect()
+}
+
+/// Along the primary key, to the first row that is not in quarantine.
+pub(super) fn oldest(connection: &Connection, bridge: BridgeId) -> rusqlite::Result<Option<Time>> {
+    let sql = format!(
+        "SELECT m.received_at FROM delivery d CROSS JOIN message m USING (seq) \
+         WHERE d.bridge = ?1 AND d.state <> {} ORDER BY d.seq LIMIT 1",
+        state::QUARANTINED
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    Ok(statement.query_row([bridge.0], |row| row.get(0)).optional()?.map(time))
 }

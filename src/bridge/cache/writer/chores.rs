@@ -24,6 +24,7 @@ impl<C: Cache + 'static> Writer<C> {
             if !self.sweep() && !self.end_sessions() && !self.expire_retained() {
                 // A busy cache needs its free pages soon again; a step a tick is for one that is busy for ever.
                 self.chores_due = self.shrink() && self.requests.is_empty();
+                self.note_the_oldest();
                 self.log_drops(&self.counters.clone().lock());
             }
             if !self.requests.is_empty() {
@@ -74,6 +75,18 @@ impl<C: Cache + 'static> Writer<C> {
             }
         }
         Ok(is_full && old == SWEPT)
+    }
+
+    fn note_the_oldest(&mut self) {
+        let bridges: Vec<BridgeId> = self.outlets.keys().copied().collect();
+        for bridge in bridges {
+            let waits = self.cache.usage(bridge).messages > 0;
+            let oldest = if waits { self.cache.oldest(bridge) } else { Ok(None) };
+            match oldest {
+                Ok(oldest) => self.counters.lock().bridges.entry(bridge).or_default().oldest = oldest,
+                Err(error) => warn!("looking for the oldest: {error}"),
+            }
+        }
     }
 
     pub(super) fn shrink(&mut self) -> bool {

@@ -8,6 +8,7 @@ use crate::bridge::cache::Cache;
 use crate::bridge::core::eviction::{Evictor, Need, Unborn};
 use crate::bridge::counters::Counters;
 use crate::bridge::delivery::{BridgeId, DropReason, NewDelivery, Outcome, Progress, Seq, Store, Waiting, Write};
+use crate::bridge::log::UNLIMITED;
 
 /// What has been chosen for one transaction. The forwarder cannot take it any more, so it is committed whatever becomes
 /// of the message that needs the room.
@@ -105,10 +106,13 @@ impl<C: Cache + 'static> Writer<C> {
     pub(super) fn log_drops(&mut self, counters: &Counters) {
         for line in self.drop_log.poll(self.clock.now()) {
             match self.sessions.name(line.bridge) {
-                Some(client_id) => warn!("session {client_id}: {line}"),
+                Some(client_id) => {
+                    let client_id: &str = client_id;
+                    warn!(target: UNLIMITED, client_id, event = "dropped", "session {client_id}: {line}");
+                }
                 None => {
-                    let name = counters.bridges.get(&line.bridge).map_or("", |columns| &columns.name);
-                    warn!("bridge {name}: {line}");
+                    let name = counters.bridges.get(&line.bridge).map_or("", |columns| columns.name.as_str());
+                    warn!(target: UNLIMITED, bridge = name, event = "dropped", "bridge {name}: {line}");
                 }
             }
         }

@@ -108,6 +108,7 @@ impl<C: Cache + 'static> Writer<C> {
                     parts.extend(self.release(&answer));
                 }
                 Request::LinkLost { bridge } => self.deferral.handle_link_lost(bridge),
+                Request::Limits { bridge, limits } => self.limit(bridge, limits),
                 Request::Chores => {}
                 Request::Retained { subscriptions, bytes, answer } => {
                     // A client that has gone meanwhile needs no answer.
@@ -186,6 +187,7 @@ impl<C: Cache + 'static> Writer<C> {
     }
 
     pub(super) fn failed(&mut self, error: &CacheError) {
+        self.pulse.beat();
         if error.is_corruption() && self.broken.is_none() {
             let broken = CacheError::Broken { what: error.to_string() };
             error!("{broken}; nothing is acknowledged any more");

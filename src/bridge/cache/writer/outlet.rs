@@ -3,8 +3,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::Writer;
 use crate::bridge::core::admission::Limits;
 use crate::bridge::core::ring::Ring;
+use crate::bridge::delivery::BridgeId;
 
 /// A bridge's ring, shared by the writer, which fills it, and the remote leg, which takes from it.
 #[derive(Debug, Clone)]
@@ -42,4 +44,14 @@ pub struct Outlet {
     pub limits: Limits,
     /// Its ring.
     pub ring: SharedRing,
+}
+
+impl<C> Writer<C> {
+    /// These are the limits of a bridge from now on; what waits for room may have it by them.
+    pub(super) fn limit(&mut self, bridge: BridgeId, limits: Limits) {
+        if let Some(outlet) = self.outlets.get_mut(&bridge) {
+            outlet.limits = limits;
+            self.freed = true;
+        }
+    }
 }

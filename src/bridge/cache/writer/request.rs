@@ -4,6 +4,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::{Answer, SharedRing};
+use crate::bridge::core::admission::Limits;
 use crate::bridge::core::session::Opened;
 use crate::bridge::delivery::{BridgeId, Identifiers, Seq, Time, Write};
 use crate::bridge::message::{Message, QoS};
@@ -54,6 +55,13 @@ pub enum Request {
     LinkLost {
         /// Which bridge.
         bridge: BridgeId,
+    },
+    /// These are the limits of a bridge from now on.
+    Limits {
+        /// Which bridge.
+        bridge: BridgeId,
+        /// Its limits; what is there already stays.
+        limits: Limits,
     },
     /// Some time has passed: do what nobody asks for.
     Chores,

@@ -13,7 +13,7 @@ use crate::bridge::core::forwarder::Restored;
 use crate::bridge::core::retained::Entry;
 use crate::bridge::core::ring::Ring;
 use crate::bridge::delivery::{
-    DropReason, Held, Kind, NewDelivery, Origin, Outcome, Progress, Session, Store, Time, Waiting,
+    DropReason, Held, KeptWill, Kind, NewDelivery, Origin, Outcome, Progress, Session, Store, Time, Waiting,
 };
 use crate::bridge::message::{Message, QoS};
 
@@ -48,6 +48,9 @@ impl Cache for Fragile {
     fn waiting(&mut self, of: BridgeId, kind: Kind, after: Seq, limit: usize) -> Result<Vec<Waiting>, CacheError> {
         self.cache.waiting(of, kind, after, limit)
     }
+    fn oldest(&mut self, of: BridgeId) -> Result<Option<Time>, CacheError> {
+        self.cache.oldest(of)
+    }
     fn usage(&self, bridge: BridgeId) -> Usage {
         self.cache.usage(bridge)
     }
@@ -68,6 +71,9 @@ impl Cache for Fragile {
     }
     fn retained(&mut self, topic: &str) -> Result<Option<(Seq, Arc<Message>, Time)>, CacheError> {
         self.cache.retained(topic)
+    }
+    fn wills(&mut self) -> Result<Vec<KeptWill>, CacheError> {
+        self.cache.wills()
     }
     fn latest(&mut self) -> Result<(Seq, Time), CacheError> {
         self.cache.latest()
@@ -99,6 +105,12 @@ fn a_full_disk_refuses_in_time_whatever_else_waits_and_is_red_until_it_has_room(
     let (counters, clock) = (Shared::default(), Clock::start(Duration::ZERO));
     let outlets = HashMap::from([(bridge, Outlet { limits, ring })]);
     let (writer, requests) = Writer::new(cache, outlets, counters.clone(), clock).unwrap();
+    let pulse = writer.pulse();
+    // While the disk fails the thread does not stand still, so a service manager has no reason to end the process.
+    let lives = || {
+        let seen = pulse.beats();
+        soon(|| (pulse.beats() > seen + 2).then_some(()));
+    };
     let thread = std::thread::spawn(move || writer.run());
     let write = |writes: Vec<Write>| {
         let (answer, answers) = Answer::channel();
@@ -140,6 +152,7 @@ fn a_full_disk_refuses_in_time_whatever_else_waits_and_is_red_until_it_has_room(
     requests.blocking_send(open).unwrap();
     assert_eq!(soon(|| opened.try_recv().ok()).map(|_| ()), Err(ReasonCode::SERVER_UNAVAILABLE));
     assert!(progress.try_recv().is_err(), "what a remote leg reports is not refused");
+    lives();
     full.store(false, Ordering::SeqCst);
     assert_eq!(soon(|| progress.try_recv().ok()), [Ok(Applied::Done)]);
     soon(|| counters.lock().cache_error.is_none().then_some(()));
@@ -150,6 +163,7 @@ fn a_full_disk_refuses_in_time_whatever_else_waits_and_is_red_until_it_has_room(
     assert!(soon(|| stored.try_recv().ok())[0].is_err());
     std::thread::sleep(3 * RETRY);
     assert!(counters.lock().cache_error.is_some());
+    lives();
     full.store(false, Ordering::SeqCst);
     soon(|| counters.lock().cache_error.is_none().then_some(()));
     drop(requests);

@@ -26,7 +26,7 @@ impl<T> Found<T> {
         Wrong { line: self.line, key: self.key.clone(), what: what.into() }
     }
 
-    fn with<U>(&self, value: U) -> Found<U> {
+    pub(super) fn with<U>(&self, value: U) -> Found<U> {
         Found { value, line: self.line, key: self.key.clone() }
     }
 }

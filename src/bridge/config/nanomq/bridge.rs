@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::block::{Block, Found, Wrong};
 use super::note::Sheet;
 use super::reasons::{self, note_rest};
-use super::topics;
+use super::{secured, topics};
 use crate::bridge::config::{Bridge, Server};
 
 const READ: &[&str] = &[
@@ -43,7 +43,6 @@ pub(super) fn bridge(
     }
     let key = format!("bridges[{index}]");
     sheet.origin(&key, block.place());
-    no_tls(&mut block, sheet)?;
     let mut bridge = connection(name, &key, &mut block, sheet)?;
     session(&mut bridge, &key, &mut block, sheet)?;
     traffic(&mut bridge, &mut block, sheet)?;
@@ -53,37 +52,27 @@ pub(super) fn bridge(
     Ok(Some(bridge))
 }
 
-/// To NanoMQ an `ssl` block is enabled by being there.
-fn no_tls(block: &mut Block<'_>, sheet: &mut Sheet) -> Result<(), Wrong> {
-    let Some(mut ssl) = block.block("ssl")? else { return Ok(()) };
-    match ssl.boolean("enable")? {
-        Some(enable) if !enable.value => {
-            sheet.ignored(&enable, "TLS is off, here as well");
-            Ok(())
-        }
-        _ => Err(ssl.place().wrong(NO_TLS)),
-    }
-}
-
-const NO_TLS: &str = "TLS is not available yet in this version, and nothing is sent without it where it is asked for: use a \
-                      remote that takes mqtt-tcp:// within a trusted network (ssl { enable = false }), or a TLS proxy beside \
-                      the bridge";
-
 fn server(found: &Found<String>) -> Result<Server, Wrong> {
     let Some((scheme, rest)) = found.value.split_once("://") else {
         return Err(found.wrong("a URL is expected, as in \"mqtt-tcp://emqx:1883\""));
     };
-    match scheme {
-        "mqtt-tcp" | "mqtt" | "tcp" => {}
-        _ if scheme.starts_with("tls") || matches!(scheme, "mqtts" | "ssl") => return Err(found.wrong(NO_TLS)),
+    let scheme = match scheme {
+        "mqtt-tcp" | "mqtt" | "tcp" => "mqtt",
+        "mqtts" | "ssl" => "mqtts",
+        _ if scheme.starts_with("tls") => "mqtts",
+        "ws" | "wss" => scheme,
         "mqtt-quic" => {
-            let what = "QUIC is not available: \"mqtt-tcp://host:port\" for a remote in a trusted network";
+            let what = "QUIC is not available: \"tls+mqtt-tcp://host:port\" for TLS";
             return Err(found.wrong(what));
         }
-        _ => return Err(found.wrong("an unknown kind of URL: \"mqtt-tcp://host:port\" is expected")),
-    }
+        _ => {
+            return Err(found.wrong(
+                "an unknown kind of URL: \"mqtt-tcp://host:port\" or \"tls+mqtt-tcp://host:port\" is expected",
+            ));
+        }
+    };
     let wrong = |_| found.wrong("host and port are expected, as in \"mqtt-tcp://emqx:1883\"");
-    Server::try_from(format!("mqtt://{rest}")).map_err(wrong)
+    Server::try_from(format!("{scheme}://{rest}")).map_err(wrong)
 }
 
 fn connection(name: &str, key: &str, block: &mut Block<'_>, sheet: &mut Sheet) -> Result<Bridge, Wrong> {
@@ -91,7 +80,9 @@ fn connection(name: &str, key: &str, block: &mut Block<'_>, sheet: &mut Sheet) -
         return Err(block.place().wrong("no server: write server = \"mqtt-tcp://host:port\""));
     };
     let server = server(&url)?;
+    sheet.origin(format!("{key}.server"), &url);
     sheet.mapped(&url, format!("server: {server}"));
+    let tls = secured::remote(block, &url.with(server.clone()), key, sheet)?;
     let Some(client_id) = block.text("clientid")? else {
         let what = "no clientid: NanoMQ takes a random one at each start, but the remote keeps the session, and with it what \
                     is exactly once, under a lasting one: write one that no other client of this remote has";
@@ -100,6 +91,7 @@ fn connection(name: &str, key: &str, block: &mut Block<'_>, sheet: &mut Sheet) -
     sheet.origin(format!("{key}.client_id"), &client_id);
     sheet.mapped(&client_id, "client_id");
     let mut bridge = Bridge::new(name, server, client_id.value);
+    bridge.tls = tls;
     match block.number("proto_ver")? {
         Some(version) if version.value == 3 => {
             return Err(version.wrong("MQTT 3.1 is not spoken: write 4 (MQTT 3.1.1), which its remotes take, or 5"));

@@ -6,7 +6,8 @@ use super::block::{Block, Found, Wrong};
 use super::bridge;
 use super::note::Sheet;
 use super::reasons::{self, note_rest};
-use crate::bridge::config::{CACHE, Cache, Config, Listener, Retained, Sessions};
+use super::secured;
+use crate::bridge::config::{CACHE, Cache, Config, Listener};
 
 /// The largest packet that MQTT can carry.
 const MAX_PACKET_SIZE: u64 = 268_435_460;
@@ -18,23 +19,16 @@ pub(super) fn config(mut root: Block<'_>, sheet: &mut Sheet) -> Result<Config, W
         return Err(found.wrong(what));
     }
     let max_packet_size = mqtt(&mut root, sheet)?;
-    let mut listener = listener(&mut root, sheet)?;
+    let mut listeners = listeners(&mut root, sheet)?;
     if let Some(found) = max_packet_size {
         sheet.origin("listeners[0].max_packet_size", &found);
-        listener.max_packet_size = found.value;
+        listeners.iter_mut().for_each(|listener| listener.max_packet_size = found.value);
     }
     auth(&mut root, sheet)?;
     let (bridges, cache) = bridges(&mut root, sheet)?;
     let read = ["mqtt", "listeners", "auth", "bridges"];
     note_rest(&root, reasons::FILE, &read, sheet)?;
-    Ok(Config {
-        listeners: vec![listener],
-        cache,
-        sessions: Sessions::default(),
-        retained: Retained::default(),
-        bridges,
-        metrics: None,
-    })
+    Ok(Config { listeners, cache, bridges, ..Config::default() })
 }
 
 fn mqtt(root: &mut Block<'_>, sheet: &mut Sheet) -> Result<Option<Found<u64>>, Wrong> {
@@ -48,16 +42,30 @@ fn mqtt(root: &mut Block<'_>, sheet: &mut Sheet) -> Result<Option<Found<u64>>, W
     Ok(size)
 }
 
-fn listener(root: &mut Block<'_>, sheet: &mut Sheet) -> Result<Listener, Wrong> {
+fn listeners(root: &mut Block<'_>, sheet: &mut Sheet) -> Result<Vec<Listener>, Wrong> {
     let everywhere = Listener::at(SocketAddr::from(([0, 0, 0, 0], 1883)));
     let Some(mut listeners) = root.block("listeners")? else {
         sheet.different(root.place(), "no listeners.tcp: NanoMQ's default, 0.0.0.0:1883, is listeners[0].bind");
-        return Ok(everywhere);
+        return Ok(vec![everywhere]);
     };
-    let none = "there is no listener for local clients: write tcp { bind = \"0.0.0.0:1883\" }";
-    let mut tcp = listeners.block("tcp")?.ok_or_else(|| listeners.place().wrong(none))?;
+    let mut all = Vec::new();
+    if let Some(mut block) = listeners.block("tcp")? {
+        all.extend(tcp(&mut block, everywhere, sheet)?);
+    }
+    secured::listeners(&mut listeners, &mut all, sheet)?;
+    if all.is_empty() {
+        let none = "there is no listener for local clients: write tcp { bind = \"0.0.0.0:1883\" }";
+        return Err(listeners.place().wrong(none));
+    }
+    note_rest(&listeners, reasons::LISTENERS, &["tcp", "ssl", "ws", "wss"], sheet)?;
+    Ok(all)
+}
+
+/// `None`: it is not enabled.
+fn tcp(tcp: &mut Block<'_>, everywhere: Listener, sheet: &mut Sheet) -> Result<Option<Listener>, Wrong> {
     if let Some(enable) = tcp.boolean("enable")?.filter(|enable| !enable.value) {
-        return Err(enable.wrong(none));
+        sheet.mapped(&enable, "the listener is left out");
+        return Ok(None);
     }
     let listener = match tcp.text("bind")? {
         Some(bind) => {
@@ -73,9 +81,8 @@ fn listener(root: &mut Block<'_>, sheet: &mut Sheet) -> Result<Listener, Wrong> 
             everywhere
         }
     };
-    note_rest(&tcp, &[], &["bind", "enable"], sheet)?;
-    note_rest(&listeners, reasons::LISTENERS, &["tcp"], sheet)?;
-    Ok(listener)
+    note_rest(tcp, &[], &["bind", "enable"], sheet)?;
+    Ok(Some(listener))
 }
 
 /// Whoever needs a password today must not find the door open tomorrow without a word.

@@ -9,6 +9,7 @@ mod hocon;
 mod note;
 mod reasons;
 pub mod relocation;
+mod secured;
 pub mod send_path;
 pub mod settings;
 #[cfg(test)]
@@ -23,7 +24,8 @@ pub use note::{Kind, Note};
 use super::Config;
 use super::check;
 use block::{Block, Wrong};
-use note::Sheet;
+use check::Complaint;
+use note::{Origins, Sheet};
 
 /// Why a `nanomq.conf` cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -61,9 +63,16 @@ pub struct Translation {
     pub config: Config,
     /// What became of the keys, in the order of the file.
     pub notes: Vec<Note>,
+    origins: Origins,
 }
 
 impl Translation {
+    /// A complaint about the configuration as an error of the file that it came from.
+    pub(super) fn wrong(&self, file: &Path, complaint: Complaint) -> NanomqError {
+        let Wrong { line, key, what } = self.origins.located(complaint);
+        NanomqError::Wrong { file: file.to_owned(), line, key, what }
+    }
+
     /// The configuration as it can be shown and saved: each password stands in a file of its own, which is still to be
     /// written, beside the `bridge.yaml`.
     pub fn with_password_files(&self) -> Config {
@@ -103,7 +112,10 @@ pub fn translate(file: &Path, text: &str) -> Result<Translation, NanomqError> {
         Err(complaint) => Err(sheet.located(complaint)),
     });
     match config {
-        Ok(config) => Ok(Translation { config, notes: sheet.into_notes() }),
+        Ok(config) => {
+            let (notes, origins) = sheet.finish();
+            Ok(Translation { config, notes, origins })
+        }
         Err(Wrong { line, key, what }) => Err(NanomqError::Wrong { file: file.to_owned(), line, key, what }),
     }
 }

@@ -40,8 +40,12 @@ impl fmt::Display for Note {
 pub(super) struct Sheet {
     notes: Vec<Note>,
     /// A key in bridge.yaml, and where its value stands in nanomq.conf.
-    origins: Vec<(String, usize, String)>,
+    origins: Origins,
 }
+
+/// Where values of bridge.yaml stand in nanomq.conf: key there, line and key here.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Origins(Vec<(String, usize, String)>);
 
 impl Sheet {
     pub(super) fn note(&mut self, kind: Kind, line: usize, key: impl Into<String>, what: impl Into<String>) {
@@ -63,15 +67,26 @@ impl Sheet {
 
     /// Remembers where the value of a key of bridge.yaml came from.
     pub(super) fn origin<T>(&mut self, becomes: impl Into<String>, found: &Found<T>) {
-        self.origins.push((becomes.into(), found.line, found.key.clone()));
+        self.origins.0.push((becomes.into(), found.line, found.key.clone()));
     }
 
+    pub(super) fn located(&self, complaint: Complaint) -> Wrong {
+        self.origins.located(complaint)
+    }
+
+    pub(super) fn finish(mut self) -> (Vec<Note>, Origins) {
+        self.notes.sort_by_key(|note| note.line);
+        (self.notes, self.origins)
+    }
+}
+
+impl Origins {
     /// A complaint about the configuration as one about the file. Where the value is a default, the block that it
     /// belongs to is pointed at.
     pub(super) fn located(&self, complaint: Complaint) -> Wrong {
         let mut key = complaint.key.as_str();
         loop {
-            if let Some((_, line, from)) = self.origins.iter().find(|(becomes, ..)| becomes == key) {
+            if let Some((_, line, from)) = self.0.iter().find(|(becomes, ..)| becomes == key) {
                 return Wrong { line: *line, key: from.clone(), what: complaint.what };
             }
             match key.rfind(['.', '[']) {
@@ -79,10 +94,5 @@ impl Sheet {
                 None => return Wrong { line: 1, key: complaint.key, what: complaint.what },
             }
         }
-    }
-
-    pub(super) fn into_notes(mut self) -> Vec<Note> {
-        self.notes.sort_by_key(|note| note.line);
-        self.notes
     }
 }

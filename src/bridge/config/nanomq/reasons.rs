@@ -126,16 +126,11 @@ pub(super) const AUTH: Reasons = &[
 ];
 
 /// Of `listeners`.
-pub(super) const LISTENERS: Reasons = &[
-    ("ssl", Kind::Different, "not opened: the local leg speaks no TLS yet"),
-    ("ws", Kind::Different, "not opened: the local leg speaks no WebSocket"),
-    ("wss", Kind::Different, "not opened: the local leg speaks no WebSocket"),
-    ("quic", Kind::Different, "not opened: the local leg speaks no QUIC"),
-];
+pub(super) const LISTENERS: Reasons = &[("quic", Kind::Different, "not opened: the local leg speaks no QUIC")];
 
 /// Of `bridges`.
 pub(super) const BRIDGES: Reasons =
-    &[("aws", Kind::Different, "not honoured: bridges to AWS need TLS, which is not there yet")];
+    &[("aws", Kind::Different, "not honoured: write it as bridges.mqtt.<name> with tls+mqtt-tcp:// and ssl")];
 
 /// Of the file.
 pub(super) const FILE: Reasons = &[
@@ -143,7 +138,7 @@ pub(super) const FILE: Reasons = &[
     ("http_server", Kind::Ignored, "NanoMQ's REST interface; ours has `metrics` (/metrics, /healthz)"),
     ("sqlite", Kind::Ignored, "NanoMQ's store for local sessions; the bridge's is bridges.mqtt.cache"),
     ("system", Kind::Ignored, "NanoMQ's threads"),
-    ("websocket", Kind::Different, "not opened: the local leg speaks no WebSocket"),
+    ("websocket", Kind::Different, "not opened: the configuration of older versions; write listeners.ws"),
     ("webhook", Kind::Different, "not honoured: there are no webhooks"),
     ("rules", Kind::Different, "not honoured: there is no rule engine"),
     ("exchange_client", Kind::Different, "not honoured: there is no stream store"),

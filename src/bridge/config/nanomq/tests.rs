@@ -35,7 +35,7 @@ fn said(text: &str) -> String {
 
 #[test]
 fn the_reports_own_file_becomes_what_it_meant() {
-    let Translation { config, notes } = translated(REPORT);
+    let Translation { config, notes, .. } = translated(REPORT);
     let bridge = &config.bridges[0];
     assert_eq!((bridge.name.as_str(), bridge.server.to_string().as_str()), ("emqx1", "mqtt://emqx:1883"));
     assert_eq!((bridge.protocol, bridge.client_id.as_str(), bridge.clean_start), (5, "bridge_client_123", false));
@@ -147,8 +147,7 @@ fn what_is_not_translated_is_named_with_its_reason() {
     Ignored line 16: bridges.mqtt.b.subscription[0].stream_id: of QUIC alone; this remote is reached over TCP
     Ignored line 19: auth.allow_anonymous: ours lets every client in
     Different line 19: auth.password: not honoured: the local leg has no accounts yet and lets every client in
-    Different line 20: listeners.ws: not opened: the local leg speaks no WebSocket
-    Different line 21: bridges.aws: not honoured: bridges to AWS need TLS, which is not there yet
+    Different line 21: bridges.aws: not honoured: write it as bridges.mqtt.<name> with tls+mqtt-tcp:// and ssl
     Ignored line 23: logs: unknown, and ignored as NanoMQ ignores it; did you mean `log`?
     "#);
 }
@@ -157,8 +156,19 @@ fn what_is_not_translated_is_named_with_its_reason() {
 fn what_cannot_be_honoured_is_an_error_with_its_line() {
     let rule = |rule: &str| with(&format!("  forwards = [\n    {{ {rule} }}\n  ]"));
     let cases = [
-        (with("  ssl { keyfile = \"k\" }"), ":5: bridges.mqtt.b.ssl: TLS is not available yet"),
-        (with("").replace("mqtt-tcp", "tls+mqtt-tcp"), ":3: bridges.mqtt.b.server: TLS is not available yet"),
+        (with("  ssl { keyfile = \"k\" }"), ":5: bridges.mqtt.b.ssl: there for a server without TLS"),
+        (
+            with("  ssl { enable = false }").replace("mqtt-tcp", "tls+mqtt-tcp"),
+            ":5: bridges.mqtt.b.ssl.enable: the server's URL asks for TLS",
+        ),
+        (
+            with("  ssl { key_password = geheim }").replace("mqtt-tcp", "tls+mqtt-tcp"),
+            ":5: bridges.mqtt.b.ssl.key_password: an encrypted key cannot be used",
+        ),
+        (
+            with("  ssl { certfile = c }").replace("mqtt-tcp", "tls+mqtt-tcp"),
+            ":5: bridges.mqtt.b.ssl.certfile: a certificate needs its key",
+        ),
         (with("").replace("mqtt-tcp", "mqtt-quic"), ":3: bridges.mqtt.b.server: QUIC is not available"),
         (
             with("").replace("mqtt-tcp://h", "mqtt-tcp://u:secret@h"),
@@ -220,7 +230,9 @@ fn what_cannot_be_honoured_is_an_error_with_its_line() {
             "listeners.tcp.bind = \"broker:1883\"".to_owned(),
             ":1: listeners.tcp.bind: an address and a port are expected",
         ),
-        ("listeners.ssl {}".to_owned(), ":1: listeners: there is no listener"),
+        ("listeners.tcp { enable = false }".to_owned(), ":1: listeners: there is no listener"),
+        ("listeners.ssl {}".to_owned(), ":1: listeners.ssl: no certfile and keyfile"),
+        ("listeners.quic {}".to_owned(), ":1: listeners: there is no listener"),
         ("bridge.mqtt.address = x".to_owned(), ":1: bridge: the configuration of NanoMQ before 0.14"),
         ("bridges.mqtt.nodes = []".to_owned(), ":1: bridges.mqtt.nodes: the configuration of NanoMQ 0.14 to 0.18"),
         ("include \"nanomq_bridge.conf\"".to_owned(), ":1: include: `include` is not followed"),
@@ -238,7 +250,7 @@ fn what_cannot_be_honoured_is_an_error_with_its_line() {
 
 #[test]
 fn without_bridges_it_is_a_small_broker_and_two_bridges_are_two() {
-    let Translation { config, notes } = translated("mqtt { property_size = 32 }");
+    let Translation { config, notes, .. } = translated("mqtt { property_size = 32 }");
     assert_eq!((config.bridges.len(), config.cache), (0, None));
     assert!(notes.iter().any(|note| note.what.starts_with("no bridges.mqtt.<name>")));
     let two = format!("{}bridges.mqtt.b2 {{ server = \"mqtt-tcp://h2\", clientid = c }}", with(""));
@@ -260,4 +272,31 @@ proptest::proptest! {
         let open = text.matches(['{', '[']).count() > text.matches(['}', ']']).count();
         proptest::prop_assert!(!open || translate(Path::new("nanomq.conf"), text).is_err());
     }
+}
+
+#[test]
+fn tls_and_websocket_are_translated() {
+    let text = format!(
+        "{}\nlisteners.tcp.bind = \"0.0.0.0:1883\"\nlisteners.ssl {{ bind = \"0.0.0.0:8883\", certfile = c, keyfile = k, cacertfile \
+         = a, verify_peer = true }}\nlisteners.ws.bind = \"0.0.0.0:8083/mqtt\"\nlisteners.wss.bind = \"0.0.0.0:8084/x\"\n",
+        with("  ssl { cacertfile = \"ca.pem\", certfile = \"c.pem\", keyfile = \"k.pem\", verify_peer = false }")
+            .replace("mqtt-tcp", "tls+mqtt-tcp")
+    );
+    let translation = translated(&text);
+    let config = serde_yaml::to_string(&translation.config).unwrap();
+    let tls = "  tls:\n    certificate: c\n    key: k\n    client_ca: a\n    client_certificates: optional\n";
+    for part in [
+        "- bind: 0.0.0.0:1883\n  max".to_owned(),
+        format!("- bind: 0.0.0.0:8883\n{tls}  max"),
+        "- bind: 0.0.0.0:8083\n  websocket:\n    path: /mqtt\n  max".to_owned(),
+        format!("- bind: 0.0.0.0:8084\n{tls}  websocket:\n    path: /x\n  max"),
+        "  server: mqtts://h:".to_owned(),
+        "  tls:\n    ca: ca.pem\n    certificate: c.pem\n    key: k.pem\n".to_owned(),
+    ] {
+        assert!(config.contains(&part), "{part}\n{config}");
+    }
+    let unverified = "verify_peer: not honoured: ours always verifies the remote";
+    assert!(translation.notes.iter().any(|note| note.to_string().contains(unverified)));
+    let ours = translated(&with("").replace("mqtt-tcp", "tls+mqtt-tcp"));
+    assert!(ours.notes.iter().any(|note| note.to_string().contains("line 3: bridges.mqtt.b.server: no cacertfile")));
 }

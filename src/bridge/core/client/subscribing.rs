@@ -4,17 +4,13 @@ use crate::bridge::core::subscriptions::{is_shared, shared};
 use crate::bridge::topic;
 
 impl<R> Client<R> {
-    pub(super) fn handle_subscribe(&mut self, subscribe: Subscribe) -> Result<(), WireError> {
-        if subscribe.identifier.is_some() {
-            let what = "SUBSCRIBE with a Subscription Identifier"; // CONNACK says that there are none
-            return Err(WireError::new(ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, what));
-        }
+    pub(super) fn handle_subscribe(&mut self, subscribe: Subscribe) {
         let mut reasons = Vec::new();
         for subscription in subscribe.filters {
             let filter = &subscription.filter;
             if is_shared(filter) && subscription.no_local {
                 let what = "SUBSCRIBE with No Local on a Shared Subscription"; // [MQTT-3.8.3-4]
-                return Err(WireError::new(ReasonCode::PROTOCOL_ERROR, what));
+                return self.handle_violation(&WireError::new(ReasonCode::PROTOCOL_ERROR, what));
             }
             if topic::check_filter(filter).is_err() || (is_shared(filter) && shared(filter).is_none()) {
                 reasons.push(ReasonCode::TOPIC_FILTER_INVALID);
@@ -39,7 +35,6 @@ impl<R> Client<R> {
         self.resubscribed = true;
         let packet_id = subscribe.packet_id;
         self.send_after_commit(Packet::Suback(Suback { packet_id, reasons }));
-        Ok(())
     }
 
     pub(super) fn handle_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
@@ -54,6 +49,23 @@ impl<R> Client<R> {
         }
         self.resubscribed = true;
         self.send_after_commit(Packet::Unsuback(Suback { packet_id: unsubscribe.packet_id, reasons }));
+    }
+
+    /// What the hub hands to this connection. A session that is kept gets the rest from its queue, and what the bridge says
+    /// about itself is never stored: it waits for nobody, so it comes at QoS 0.
+    pub(super) fn tell_subscriptions(&mut self) {
+        let own = self.subscriptions.iter().filter(|known| !is_shared(&known.filter));
+        let own: Vec<Subscription> = match self.queue {
+            None => own.cloned().collect(),
+            Some(_) => own
+                .filter(|known| known.filter.starts_with(topic::SYS))
+                .map(|known| Subscription { qos: QoS::AtMostOnce, ..known.clone() })
+                .collect(),
+        };
+        if self.queue.is_none() || own != self.told {
+            self.told.clone_from(&own);
+            self.effects.push_back(Effect::Subscriptions(own));
+        }
     }
 
     /// Of a session that ends with the connection too, where it is a member of a group: who gets what is decided there.

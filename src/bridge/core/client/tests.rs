@@ -1,3 +1,7 @@
+#![allow(clippy::panic)] // A test may.
+mod protocol;
+mod will;
+
 use super::*;
 
 const NOW: Time = Duration::from_secs(1000);
@@ -10,18 +14,45 @@ fn connected_by(version: Version, keep_alive: u16, receive_maximum: u16) -> Clie
     let mut client = Client::new(receive_maximum, 1 << 20, NOW);
     let connect = Connect { keep_alive, session_expiry: 60, ..Connect::new(version, "c") };
     client.handle_packet(Packet::Connect(Box::new(connect)), &Routes::default(), NOW);
-    let session = Default::default();
-    let opened = Opened { present: false, session, writes: Vec::new(), expiry: (60, u32::MAX), queue: None };
-    client.handle_opened(opened, NOW);
+    client.handle_opened(opened(60), NOW);
     client.flush(NOW);
     while client.poll_effect().is_some() {}
     client.handle_written(client.transmit().len());
     client
 }
 
+fn opened(expiry: u32) -> Opened {
+    let session = Default::default();
+    Opened { present: false, session, writes: Vec::new(), expiry: (expiry, u32::MAX), queue: None }
+}
+
+/// Its session is opened; what follows is still to be done.
+fn connecting(connect: Connect) -> Client<()> {
+    let mut client = Client::new(10, 1 << 20, NOW);
+    let expiry = connect.session_expiry;
+    client.handle_packet(Packet::Connect(Box::new(connect)), &Routes::default(), NOW);
+    while client.poll_effect().is_some() {}
+    client.handle_opened(opened(expiry), NOW);
+    client
+}
+
+/// What it says to its client, which takes it.
+fn said(client: &mut Client<()>, version: Version) -> Vec<Packet> {
+    let mut decoder = crate::bridge::wire::Decoder::client(version, 1 << 20);
+    let mut bytes = client.transmit();
+    let packets = std::iter::from_fn(|| decoder.decode(&mut bytes).unwrap()).collect();
+    client.handle_written(client.transmit().len());
+    packets
+}
+
 fn publish(client: &mut Client<()>, packet_id: u16) {
     let message = Arc::new(Message::new("t", "x", QoS::AtLeastOnce));
     client.handle_packet(Packet::Publish(Publish::new(message, packet_id)), &Routes::default(), NOW);
+}
+
+fn parcel(message: &Arc<Message>) -> Parcel<()> {
+    let (message, qos) = (message.clone(), message.qos);
+    Parcel { message, qos, retain: false, subscription_ids: Vec::new(), expires_at: None, receipt: None }
 }
 
 #[test]
@@ -79,13 +110,7 @@ fn a_subscriber_that_acknowledges_nothing_is_disconnected_so_that_others_need_no
     let mut client = connected(0, 10);
     let message = Arc::new(Message::new("t", "x", QoS::AtLeastOnce));
     for _ in 0..2 {
-        client.handle_parcel(Parcel {
-            message: message.clone(),
-            qos: message.qos,
-            retain: false,
-            received_at: NOW,
-            receipt: None,
-        });
+        client.handle_parcel(parcel(&message));
     }
     client.flush(NOW);
     assert_eq!(client.deadline(), Some(NOW + ACK_TIMEOUT));

@@ -37,6 +37,7 @@ pub enum Notice {
     ShorterSession { granted: u32 },
     LowerQoS { maximum: QoS },
     SubscriptionRefused { filter: String, reason: ReasonCode },
+    UnsubscribeRefused { filter: String, reason: ReasonCode },
     Quarantined { seq: Seq, topic: Arc<str>, reason: ReasonCode },
     Dropped { seq: Seq, topic: Arc<str>, reason: DropReason },
     Unrequested { topic: Arc<str> },

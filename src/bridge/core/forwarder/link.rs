@@ -1,6 +1,6 @@
 //! Connecting, the session, Keep Alive, and the end of a connection.
 use super::*;
-use crate::bridge::wire::{Connect, Disconnect, Publish, Subscribe, Subscription, WireError};
+use crate::bridge::wire::{Connect, Disconnect, Publish, WireError};
 
 impl Forwarder {
     /// The TCP connection stands: CONNECT.
@@ -43,7 +43,8 @@ impl Forwarder {
         self.attempts += 1;
         self.log(Notice::Lost { why: why.to_owned(), pause, attempt: self.attempts });
         if let State::Connected(link) = &self.state {
-            link.subscribing.keys().for_each(|packet_id| self.ids.free(*packet_id));
+            let asked = link.subscribing.keys().chain(link.unsubscribing.keys());
+            asked.for_each(|packet_id| self.ids.free(*packet_id));
         }
         self.state = State::Waiting(now + pause);
         self.intake.handle_closed();
@@ -116,6 +117,7 @@ impl Forwarder {
                     }
                 }
             }
+            Packet::Unsuback(unsuback) => self.handle_unsuback(unsuback.packet_id, &unsuback.reasons),
             Packet::Disconnect(disconnect) => {
                 let explanation = explained(&disconnect.server_reference, &disconnect.reason_string);
                 self.refused_service(disconnect.reason, explanation);
@@ -195,6 +197,7 @@ impl Forwarder {
             proven: false,
             gathers_until: None,
             subscribing: HashMap::new(),
+            unsubscribing: HashMap::new(),
         });
         self.statistics.connections += 1;
         if let Some(governor) = &mut self.governor {
@@ -235,34 +238,10 @@ impl Forwarder {
         }
     }
 
-    fn subscribe(&mut self, now: Time) {
-        let subscriptions = &self.settings.config.subscriptions;
-        if subscriptions.is_empty() {
-            return;
-        }
-        let filters: Vec<Subscription> = subscriptions
-            .iter()
-            .map(|subscription| Subscription {
-                filter: subscription.remote.clone(),
-                qos: subscription.qos,
-                // What we forward must not come back, and retained messages not at every reconnect.
-                no_local: true,
-                retain_as_published: true,
-                retain_handling: 1,
-                identifier: None,
-            })
-            .collect();
-        // All identifiers are in use by exchanges that complete first; the next connection subscribes.
-        let Some(packet_id) = self.ids.take() else { return };
-        if let State::Connected(link) = &mut self.state {
-            link.subscribing.insert(packet_id, filters.iter().map(|wanted| wanted.filter.clone()).collect());
-        }
-        self.send(&Packet::Subscribe(Subscribe { packet_id, filters, identifier: None }), now);
-    }
-
     /// The remote has no session of ours: all that was in flight waits again, without an identifier.
     fn session_lost(&mut self, now: Time) {
         self.intake.handle_session_lost();
+        self.unwanted.clear();
         self.write(Write::ForgetAll { origin: Origin::Remote(self.settings.bridge) }, After::Nothing, now);
         let mut ambiguous = 0;
         let window = std::mem::take(&mut self.window).into_values();
@@ -377,6 +356,8 @@ pub(super) fn publish(entry: &InFlight, retain_available: bool, now: Time) -> Pu
         qos: entry.qos,
         retain: delivery.retain && retain_available,
         topic: delivery.topic.clone(),
+        topic_alias: None,
+        subscription_ids: Vec::new(),
         packet_id: entry.packet_id,
         message_expiry: delivery.message.properties.message_expiry.map(left),
         message: delivery.message.clone(),

@@ -19,13 +19,14 @@ mod acks;
 mod effect;
 mod inbound;
 mod link;
+mod reconfigure;
 mod send;
 #[cfg(test)]
 mod tests;
 
 pub use effect::{Effect, Notice, Statistics};
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ const PUBACK_BYTES: usize = 4;
 /// PUBLISHes that may wait for the commit of one before them; QoS 0 among them takes no room in the window.
 const OUTBOX: usize = 1024;
 
-/// What does not change while the bridge runs.
+/// What a forwarder works with; [`Forwarder::handle_config`] changes what of it may change.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Its key in the cache.
@@ -120,6 +121,8 @@ struct Link {
     gathers_until: Option<Time>,
     /// Packet Identifiers of SUBSCRIBEs and what they ask for.
     subscribing: HashMap<u16, Vec<String>>,
+    /// Packet Identifiers of UNSUBSCRIBEs and what they ask for.
+    unsubscribing: HashMap<u16, Vec<String>>,
 }
 
 /// How far a transmission has come.
@@ -229,6 +232,8 @@ pub struct Forwarder {
     refusal: Option<Notice>,
     effects: VecDeque<Effect>,
     suspect: Option<Suspect>,
+    /// Topic Filters that the remote's session may still have, and that are no longer configured.
+    unwanted: BTreeSet<String>,
     taken: u64,
     /// What has been counted.
     pub statistics: Statistics,
@@ -304,6 +309,7 @@ impl Forwarder {
             refusal: None,
             effects: VecDeque::new(),
             suspect: None,
+            unwanted: BTreeSet::new(),
             taken: 0,
             statistics: Statistics::default(),
             settings,

@@ -6,6 +6,7 @@ use crate::bridge::message::Properties;
 use crate::bridge::wire::{Ack, Connect, Decoder, Publish, Suback};
 
 mod connecting;
+mod reconfiguring;
 mod refusing;
 mod sending;
 
@@ -23,7 +24,8 @@ struct Story {
 fn config() -> config::Bridge {
     config::Bridge {
         name: "remote".into(),
-        server: Server { host: "remote".into(), port: 1883 },
+        server: Server::tcp("remote", 1883),
+        tls: None,
         protocol: 5,
         client_id: "bridge".into(),
         clean_start: false,

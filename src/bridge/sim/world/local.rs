@@ -187,7 +187,7 @@ impl World {
             if let Some(link) = self.publishers[seat.publisher].link.as_mut().filter(|link| link.seat == seat.number) {
                 link.down.push_back((self.now + millis(LATENCY), None));
             }
-            let writes = seat.client.closing_writes(now);
+            let writes = seat.client.ending(&process.routes, now).writes;
             if writes.is_empty() {
                 seat.left = true;
             } else {
