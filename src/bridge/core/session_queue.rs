@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::packet_ids::PacketIds;
-use super::ring::Ring;
+use super::ring::{Near, Ring};
 use crate::bridge::delivery::{
     BridgeId, Delivery, DropReason, Held, HeldPhase, Kept, Outcome, Progress, Seq, Time, Write,
 };
@@ -60,8 +60,9 @@ pub struct SessionQueue {
     maximum_packet_size: usize,
     /// Taken from the ring and not sent, in order: whether it may be sent, or waits for its commit.
     line: VecDeque<(Publish, bool)>,
-    /// What was in flight when the session's last connection ended, in the order in which it is sent again.
-    again: Vec<Packet>,
+    /// What was in flight when the session's last connection ended, in the order in which it is sent again: PUBRELs, then
+    /// PUBLISHes with their place in the order of arrival.
+    again: VecDeque<(Option<Seq>, Packet)>,
 }
 
 impl SessionQueue {
@@ -82,7 +83,7 @@ impl SessionQueue {
             window: receive_maximum.clamp(1, WINDOW).into(),
             maximum_packet_size: maximum_packet_size.map_or(usize::MAX, |bytes| bytes as usize),
             line: VecDeque::new(),
-            again: Vec::new(),
+            again: VecDeque::new(),
         };
         held.sort_by_key(|held| match held.phase {
             HeldPhase::Released(order) => (0, order),
@@ -90,18 +91,19 @@ impl SessionQueue {
         });
         for Held { delivery, packet_id, phase } in held {
             session.ids.reserve(packet_id);
-            let (phase, packet) = match phase {
+            let (phase, again) = match phase {
                 HeldPhase::Released(order) => {
                     session.order = session.order.max(order);
-                    (Phase::Released, Packet::Pubrel(Ack::success(packet_id)))
+                    (Phase::Released, (None, Packet::Pubrel(Ack::success(packet_id))))
                 }
                 HeldPhase::Sent => {
                     // It was sent before it expired.
                     let left = remaining(&delivery, now).map(|left| left.max(1));
-                    (Phase::Sent, Packet::Publish(Publish { dup: true, ..publish(&delivery, packet_id, left) }))
+                    let publish = Publish { dup: true, ..publish(&delivery, packet_id, left) };
+                    (Phase::Sent, (Some(delivery.seq), Packet::Publish(publish)))
                 }
             };
-            session.again.push(packet);
+            session.again.push_back(again);
             session.fly(packet_id, &delivery, phase, true);
         }
         session
@@ -123,10 +125,24 @@ impl SessionQueue {
     pub fn pump(&mut self, ring: &mut Ring, version: Version, now: Time) -> Vec<Step> {
         let mut steps: Vec<Step> = Vec::new();
         // Above a smaller Receive Maximum than that of the last connection they wait for its acknowledgements.
-        let mut open = self.flights.len() - self.again.len();
-        while open < self.window && !self.again.is_empty() {
-            steps.push(Step::Send(self.again.remove(0)));
-            open += 1;
+        while self.flights.len() - self.again.len() < self.window
+            && let Some((seq, _)) = self.again.front()
+        {
+            // A crash takes the identifiers of QoS 1: what had them stands before what still has one.
+            match (seq, ring.near()) {
+                (Some(_), Near::Unread) => break,
+                (Some(seq), Near::Delivery(older)) if older < *seq => {
+                    let Some(delivery) = ring.take() else { break };
+                    self.send(delivery, version, now, &mut steps);
+                }
+                _ => match self.again.pop_front() {
+                    Some((_, Packet::Publish(publish))) => {
+                        self.line.push_back((publish, true));
+                        steps.extend(self.advance().map(Step::Send));
+                    }
+                    pubrel => steps.extend(pubrel.map(|(_, packet)| Step::Send(packet))),
+                },
+            }
         }
         while self.again.is_empty() && self.flights.len() < self.window && self.bytes < WINDOW_BYTES {
             let Some(delivery) = ring.take() else { break };

@@ -5,6 +5,7 @@ use crate::bridge::config::WhenFull;
 use crate::bridge::core::admission::{self, Place, Queue};
 use crate::bridge::core::deferral;
 use crate::bridge::delivery::{DropReason, NewDelivery, Write};
+use crate::bridge::topic;
 use crate::bridge::wire::ReasonCode;
 
 impl<C: Cache + 'static> Writer<C> {
@@ -50,7 +51,8 @@ impl<C: Cache + 'static> Writer<C> {
         };
         let forwards = store.deliveries.iter().filter(|delivery| !delivery.bridge.is_session()).count();
         let is_copy = store.deliveries.iter().any(|delivery| delivery.bridge.is_session());
-        if !is_copy {
+        // What the bridge says about itself stays in memory, and nobody else says it.
+        if !is_copy && !store.message.topic.starts_with(topic::SYS) {
             store.retained = self.retaining.takes(&store.message);
             self.sessions.add_deliveries(&mut store);
         }

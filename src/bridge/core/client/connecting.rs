@@ -58,7 +58,9 @@ impl<R> Client<R> {
         self.queue = opened.queue.map(|(queue, held)| SessionQueue::new(queue, held, window, maximum_packet_size, now));
         self.aliases = TopicAliases::new(connect.topic_alias_maximum);
         self.subscriptions = opened.session.subscriptions;
-        self.tell_subscriptions();
+        if !self.subscriptions.is_empty() {
+            self.tell_subscriptions();
+        }
         let connack = Connack {
             receive_maximum: self.receive_maximum,
             maximum_packet_size: Some(self.maximum_packet_size),

@@ -76,6 +76,17 @@ fn what_was_in_flight_is_sent_again_under_its_identifier_before_anything_new() {
 }
 
 #[test]
+fn what_lost_its_identifier_in_a_crash_is_sent_before_what_has_one_and_arrived_later() {
+    let held = |seq, packet_id| Held { delivery: delivery(seq, QoS::ExactlyOnce), packet_id, phase: HeldPhase::Sent };
+    let mut session = session(vec![held(2, 7), held(4, 8)], 10);
+    let mut ring = Ring::new(100, 1 << 16, [2, 4].map(Seq));
+    assert_eq!(session.pump(&mut ring, Version::V5, NOW), [], "what is there is not known yet");
+    ring.refill([1, 3, 5].map(|seq| delivery(seq, QoS::AtLeastOnce)).into(), true);
+    let steps = session.pump(&mut ring, Version::V5, NOW);
+    assert_eq!(sent(&steps), [(9, false), (7, true), (10, false), (8, true), (11, false)]);
+}
+
+#[test]
 fn a_smaller_window_of_the_next_connection_is_kept() {
     let held = |seq, packet_id| Held { delivery: delivery(seq, QoS::AtLeastOnce), packet_id, phase: HeldPhase::Sent };
     let mut session = session(vec![held(1, 1), held(2, 2), held(3, 3)], 2);
