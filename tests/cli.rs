@@ -135,7 +135,7 @@ fn a_wrong_cache_file_is_refused_and_not_touched() {
     drop(newer);
     let (code, said) = refused(folder.path(), &config);
     assert_eq!(code, INVALID);
-    assert!(said.contains("written by a newer version (schema 99, this one knows 1)"), "{said}");
+    assert!(said.contains("written by a newer version (schema 99, this one knows 2)"), "{said}");
 }
 
 #[test]

@@ -467,10 +467,24 @@ fn a_page_that_is_found_corrupted_at_run_time_ends_acknowledging_and_not_the_pro
     for block in 0..20 {
         let store = |seq: i64| {
             let message = Arc::new(Message::new("old", vec![b'x'; 3500], QoS::AtLeastOnce));
-            let to =
-                NewDelivery { bridge, topic: message.topic.clone(), qos: message.qos, retain: false, when_full: None };
+            let to = NewDelivery {
+                bridge,
+                topic: message.topic.clone(),
+                qos: message.qos,
+                retain: false,
+                when_full: None,
+                identifiers: None,
+            };
             let (deliveries, received_at) = (vec![to], Duration::from_secs(1));
-            let store = Store { seq: Seq(seq), message, received_at, deliveries, received_id: None };
+            let store = Store {
+                seq: Seq(seq),
+                message,
+                received_at,
+                deliveries,
+                received_id: None,
+                publisher: None,
+                retained: false,
+            };
             mqtt_bridge::bridge::delivery::Write::Store(Box::new(store))
         };
         let writes: Vec<_> = (1..=300).map(|number| store(block * 300 + number)).collect();

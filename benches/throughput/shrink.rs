@@ -26,10 +26,25 @@ fn drained(path: &Path, left: Option<i64>) {
     let mut cache = Sqlite::open(path, Synchronous::Normal).unwrap();
     let (bridge, _) = cache.bridge("bench").unwrap();
     let message = Arc::new(Message::new("bench", vec![b'x'; load::PAYLOAD], QoS::AtLeastOnce));
-    let to = NewDelivery { bridge, topic: message.topic.clone(), qos: message.qos, retain: false, when_full: None };
+    let to = NewDelivery {
+        bridge,
+        topic: message.topic.clone(),
+        qos: message.qos,
+        retain: false,
+        when_full: None,
+        identifiers: None,
+    };
     let store = |seq: i64| {
         let (message, deliveries) = (message.clone(), vec![to.clone()]);
-        let store = Store { seq: Seq(seq), message, received_at: Duration::ZERO, deliveries, received_id: None };
+        let store = Store {
+            seq: Seq(seq),
+            message,
+            received_at: Duration::ZERO,
+            deliveries,
+            received_id: None,
+            publisher: None,
+            retained: false,
+        };
         Write::Store(Box::new(store))
     };
     let step = Progress::Removed(Outcome::Delivered);

@@ -71,9 +71,23 @@ mod tests {
         let arrivals = [HOUR * 100 - MOMENT, HOUR * 100];
         for (seq, received_at) in (1..).zip(arrivals) {
             let message = Arc::new(Message::new("t", "x", QoS::AtLeastOnce));
-            let to =
-                NewDelivery { bridge, topic: message.topic.clone(), qos: message.qos, retain: false, when_full: None };
-            let store = Store { seq: Seq(seq), message, received_at, deliveries: vec![to], received_id: None };
+            let to = NewDelivery {
+                bridge,
+                topic: message.topic.clone(),
+                qos: message.qos,
+                retain: false,
+                when_full: None,
+                identifiers: None,
+            };
+            let store = Store {
+                seq: Seq(seq),
+                message,
+                received_at,
+                deliveries: vec![to],
+                received_id: None,
+                publisher: None,
+                retained: false,
+            };
             cache.apply(&[Write::Store(Box::new(store))]).unwrap();
         }
         drop(cache);

@@ -135,6 +135,8 @@ impl DroppedTopics {
 pub struct Counters {
     /// By bridge.
     pub bridges: BTreeMap<BridgeId, BridgeCounters>,
+    /// All local sessions that are kept, together; of its columns only those of what has left count.
+    pub sessions: BridgeCounters,
     /// Local clients that are connected.
     pub clients: u64,
     /// PUBLISHes received from local clients that were new.
@@ -169,6 +171,13 @@ pub struct Counters {
     pub reloads: u64,
     /// Why the cache does not work; `None` while it does.
     pub cache_error: Option<String>,
+}
+
+impl Counters {
+    /// The columns of a queue.
+    pub fn columns(&mut self, queue: BridgeId) -> &mut BridgeCounters {
+        if queue.is_session() { &mut self.sessions } else { self.bridges.entry(queue).or_default() }
+    }
 }
 
 /// [`Counters`] that all threads share.

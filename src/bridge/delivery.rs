@@ -11,9 +11,31 @@ use super::wire::{ReasonCode, Subscription, Will};
 /// clock jumps while running change nothing.
 pub type Time = Duration;
 
-/// A bridge's key in the cache, stable across restarts.
+/// A queue's key in the cache, stable across restarts: that of a bridge, or of a local session that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BridgeId(pub i64);
+
+impl BridgeId {
+    /// The least key of a session's queue.
+    pub const FIRST_SESSION: Self = Self(1 << 32);
+
+    /// The least key of what no row can have: of a session that ends with its connection.
+    pub const FIRST_VOLATILE: Self = Self(1 << 48);
+
+    /// Whether only memory keeps what is there.
+    pub fn is_volatile(self) -> bool {
+        self >= Self::FIRST_VOLATILE
+    }
+
+    /// Whether it is the queue of a local session.
+    pub fn is_session(self) -> bool {
+        self >= Self::FIRST_SESSION
+    }
+}
+
+/// Subscription Identifiers of all subscriptions of a session that a message matches ([MQTT-3.3.4-3]); `None`: no one
+/// has one.
+pub type Identifiers = Option<Arc<[u32]>>;
 
 /// A message's place in the one order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -32,6 +54,8 @@ pub struct Delivery {
     pub retain: bool,
     /// When it arrived.
     pub received_at: Time,
+    /// To a local session: Subscription Identifiers.
+    pub identifiers: Identifiers,
     /// What keeps it until the remote has it.
     pub kept: Kept,
     /// Payload and properties.
@@ -66,6 +90,8 @@ pub struct NewDelivery {
     pub retain: bool,
     /// What happens where it no longer fits; `None`: what the cache says.
     pub when_full: Option<WhenFull>,
+    /// To a local session: Subscription Identifiers.
+    pub identifiers: Identifiers,
 }
 
 /// A queued delivery, as far as it must be known to give it up: without its payload.
@@ -258,10 +284,16 @@ pub enum Write {
         /// Session Expiry Interval in seconds; `u32::MAX`: never.
         expiry: u32,
     },
-    /// A local client's session has ended, with its subscriptions and open identifiers.
+    /// A local client's session has ended, with its subscriptions and open identifiers; what waits for it is discarded,
+    /// a little at a time.
     EndSession {
         /// Client Identifier.
         client_id: Arc<str>,
+    },
+    /// The oldest of what waits for a session that has ended is discarded, and with the last of it the queue.
+    Discard {
+        /// Its queue.
+        queue: BridgeId,
     },
     /// A kept session subscribes, or changes the options of a subscription.
     Subscribe {
@@ -308,6 +340,10 @@ pub struct Store {
     pub deliveries: Vec<NewDelivery>,
     /// QoS 2 of a session that outlives its connection: whose it is, and its Packet Identifier.
     pub received_id: Option<(Origin, u16)>,
+    /// The local client that has published it.
+    pub publisher: Option<Arc<str>>,
+    /// Whether it is kept as the retained message of its topic; an empty one deletes that.
+    pub retained: bool,
 }
 
 /// A Will as it was kept.
@@ -332,6 +368,8 @@ pub struct Session {
     pub received_ids: Vec<u16>,
     /// Subscriptions.
     pub subscriptions: Vec<Subscription>,
+    /// Where messages wait for it.
+    pub queue: Option<BridgeId>,
 }
 
 impl Write {
@@ -339,7 +377,7 @@ impl Write {
     /// nothing of the disk.
     pub fn changes_something(&self) -> bool {
         match self {
-            Self::Store(store) => !store.deliveries.is_empty() || store.received_id.is_some(),
+            Self::Store(store) => !store.deliveries.is_empty() || store.received_id.is_some() || store.retained,
             Self::Count { .. } => false,
             _ => true,
         }

@@ -1,18 +1,16 @@
-//! Local sessions, connected or away, and how a message finds those that subscribe to it.
+//! Local clients that are connected, who takes over from whom, and how a message finds those of them whose session ends
+//! with the connection. (Sessions that are kept get it from the cache.)
 mod state;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{OwnedMutexGuard, mpsc, watch};
 
 use super::clock::Clock;
-use super::core::limits;
-use super::core::outgoing::{self, Outgoing};
+use super::core::{limits, outgoing};
 use super::counters::Shared;
-use super::delivery::Time;
 use super::message::{Message, QoS};
 use super::topic;
 use super::wire::{ReasonCode, Subscription};
@@ -28,7 +26,7 @@ pub struct Receipt {
     memory: Arc<AtomicUsize>,
     bytes: usize,
     /// Held for whoever waits until all connected subscribers have the message.
-    all: Option<Arc<dyn std::any::Any + Send + Sync>>,
+    _all: Option<Arc<dyn std::any::Any + Send + Sync>>,
 }
 
 impl Drop for Receipt {
@@ -50,21 +48,6 @@ struct Seat {
     queued: Arc<AtomicUsize>,
     /// Bytes that may be on their way to this subscriber.
     limit: usize,
-    away: Option<Away>,
-}
-
-/// What is kept of a session while its client is away; in memory, so it ends with the process.
-#[derive(Debug)]
-struct Away {
-    outgoing: Outgoing<Receipt>,
-    parcels: mpsc::UnboundedReceiver<Parcel>,
-    expires_at: Option<Time>,
-}
-
-impl Seat {
-    fn has_expired(&self, now: Time) -> bool {
-        self.away.as_ref().and_then(|away| away.expires_at).is_some_and(|expires_at| expires_at <= now)
-    }
 }
 
 #[derive(Debug, Default)]
@@ -98,9 +81,6 @@ pub struct Place {
     hub: Hub,
     client_id: Arc<str>,
     generation: u64,
-    outgoing: Option<Outgoing<Receipt>>,
-    /// Until when that was to be kept.
-    expires_at: Option<Time>,
     /// Messages for this client.
     pub parcels: mpsc::UnboundedReceiver<Parcel>,
     /// Why the connection is to be closed, once it is.
@@ -112,7 +92,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut seats = self.hub.lock();
         let own = |seat: &&Seat| seat.generation == self.generation;
-        if seats.by_client.get(&self.client_id).filter(own).is_some_and(|seat| seat.away.is_none()) {
+        if seats.by_client.get(&self.client_id).filter(own).is_some() {
             seats.by_client.remove(&self.client_id);
         }
         self.hub.count(&seats);
@@ -120,43 +100,6 @@ impl Drop for Place {
         if seats.turns.get(&self.client_id).is_some_and(|turn| Arc::strong_count(turn) <= 2) {
             seats.turns.remove(&self.client_id);
             seats.latest.remove(&self.client_id);
-        }
-    }
-}
-
-impl Place {
-    /// The session is opened: what its last connection left behind, if it goes on; otherwise that is discarded.
-    pub fn opened(&mut self, present: bool) -> Option<Outgoing<Receipt>> {
-        if present {
-            return self.outgoing.take();
-        }
-        self.outgoing = None;
-        self.hub.subscribe(&self.client_id, Vec::new());
-        while self.parcels.try_recv().is_ok() {}
-        None
-    }
-
-    /// The session could not be opened: what is kept for it is kept further.
-    pub fn not_opened(mut self) {
-        if let Some(outgoing) = self.outgoing.take() {
-            let expires_at = self.expires_at;
-            self.leave(outgoing, expires_at);
-        }
-    }
-
-    /// The connection has ended and the session has not: messages for it are kept until then.
-    pub fn leave(mut self, mut outgoing: Outgoing<Receipt>, expires_at: Option<Time>) {
-        let (_, none) = mpsc::unbounded_channel();
-        let mut parcels = std::mem::replace(&mut self.parcels, none);
-        while let Ok(parcel) = parcels.try_recv() {
-            outgoing.push(parcel);
-        }
-        // Whoever waits for all connected subscribers does not wait for this one any more.
-        outgoing.detach(|receipt| receipt.all = None);
-        let mut seats = self.hub.lock();
-        let seat = seats.by_client.get_mut(&self.client_id).filter(|seat| seat.generation == self.generation);
-        if let Some(seat) = seat {
-            seat.away = Some(Away { outgoing, parcels, expires_at });
         }
     }
 }
@@ -178,8 +121,7 @@ impl Hub {
     }
 
     fn count(&self, seats: &Seats) {
-        let connected = seats.by_client.values().filter(|seat| seat.away.is_none()).count();
-        self.counters.lock().clients = connected as u64;
+        self.counters.lock().clients = seats.by_client.len() as u64;
     }
 
     /// Ends any other connection of this client, waits until everything it sent is committed, and takes its place
@@ -196,32 +138,19 @@ impl Hub {
             (generation, seats.turns.entry(client_id.clone()).or_default().clone())
         };
         let turn = turn.lock_owned().await;
-        let now = self.clock.now();
         let mut seats = self.lock();
         // Whoever came while this one waited for its turn could not tell it to leave: it has had no seat.
         let overtaken = seats.latest.get(client_id).is_some_and(|latest| *latest != generation);
         let closing = seats.closing.or(overtaken.then_some(ReasonCode::SESSION_TAKEN_OVER));
         let (close_sender, close) = watch::channel(closing);
-        let former = seats.by_client.remove(client_id).filter(|seat| !seat.has_expired(now));
-        let (seat, outgoing, expires_at, parcels) = match former {
-            Some(Seat { subscriptions, parcels: sender, queued, away: Some(away), .. }) => {
-                let seat =
-                    Seat { generation, subscriptions, parcels: sender, close: close_sender, queued, limit, away: None };
-                (seat, Some(away.outgoing), away.expires_at, away.parcels)
-            }
-            _ => {
-                let (sender, parcels) = mpsc::unbounded_channel();
-                let (subscriptions, queued) = (Vec::new(), Arc::default());
-                let seat =
-                    Seat { generation, subscriptions, parcels: sender, close: close_sender, queued, limit, away: None };
-                (seat, None, None, parcels)
-            }
-        };
+        let (sender, parcels) = mpsc::unbounded_channel();
+        let (subscriptions, queued) = (Vec::new(), Arc::default());
+        let seat = Seat { generation, subscriptions, parcels: sender, close: close_sender, queued, limit };
         seats.by_client.insert(client_id.clone(), seat);
         self.count(&seats);
         drop(seats);
         let (hub, client_id) = (self.clone(), client_id.clone());
-        Place { hub, client_id, generation, outgoing, expires_at, parcels, close, _turn: turn }
+        Place { hub, client_id, generation, parcels, close, _turn: turn }
     }
 
     /// These are a client's subscriptions from now on.
@@ -232,10 +161,9 @@ impl Hub {
         }
     }
 
-    /// Hands a message to every session that subscribes to it, once, at the highest QoS that it asked for; keeps it for
-    /// those that are away, unless it is QoS 0. Beyond a session's limit QoS 0 is dropped, a client that is connected is
-    /// disconnected (0x97), and for one that is away the message is dropped and counted. `all` is dropped when every
-    /// connected one has the message.
+    /// Hands a message to every session that subscribes to it, once, at the highest QoS that it asked for. Beyond a session's
+    /// limit QoS 0 is dropped, and otherwise the client is disconnected (0x97). `all` is dropped when every one has the
+    /// message.
     ///
     /// Topics of [`topic::SYS`] are the bridge's own, and nobody else's messages on them are handed to anybody.
     pub fn publish(
@@ -255,11 +183,10 @@ impl Hub {
         publisher: Option<&str>,
         all: Option<Arc<dyn std::any::Any + Send + Sync>>,
     ) {
-        let mut seats = self.lock();
+        let seats = self.lock();
         let now = self.clock.now();
-        let expires_at = message.properties.message_expiry.map(|secs| now + Duration::from_secs(secs.into()));
+        let expires_at = message.expires_at(now);
         let (mut distributed, mut overflow) = (0, 0);
-        seats.by_client.retain(|_, seat| !seat.has_expired(now));
         let (sharers, max_memory) = (seats.by_client.len(), self.max_memory.load(Ordering::Relaxed));
         for (client_id, seat) in &seats.by_client {
             let own = publisher == Some(&**client_id);
@@ -276,15 +203,11 @@ impl Hub {
                 continue;
             };
             let qos = qos.min(message.qos);
-            let is_away = seat.away.is_some();
-            if is_away && qos == QoS::AtMostOnce {
-                continue;
-            }
             let bytes = message.size() + PARCEL_OVERHEAD;
             let (queued, total) = (seat.queued.load(Ordering::Relaxed), self.memory.load(Ordering::Relaxed));
             if !limits::has_room(queued, bytes, seat.limit, total, max_memory, sharers) {
                 overflow += 1;
-                if qos != QoS::AtMostOnce && !is_away {
+                if qos != QoS::AtMostOnce {
                     seat.close.send_replace(Some(ReasonCode::QUOTA_EXCEEDED));
                 }
                 continue;
@@ -292,14 +215,14 @@ impl Hub {
             seat.queued.fetch_add(bytes, Ordering::Relaxed);
             self.memory.fetch_add(bytes, Ordering::Relaxed);
             let (queued, memory) = (seat.queued.clone(), self.memory.clone());
-            let receipt = Receipt { queued, memory, bytes, all: all.clone().filter(|_| !is_away) };
+            let receipt = Receipt { queued, memory, bytes, _all: all.clone() };
             let parcel = Parcel {
                 message: message.clone(),
                 qos,
                 retain: message.retain && as_published,
                 subscription_ids,
                 expires_at,
-                receipt,
+                receipt: Some(receipt),
             };
             // A connection that has just ended drops it, which is what its receipt is for.
             distributed += u64::from(seat.parcels.send(parcel).is_ok());

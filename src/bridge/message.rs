@@ -1,9 +1,12 @@
 //! The Application Message, as it travels from a publisher through the cache to the remote.
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+use super::delivery::Time;
 
 /// Quality of Service (MQTT 5, section 4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -66,6 +69,11 @@ impl Message {
     /// What it takes in a queue, in bytes: topic, payload and properties.
     pub fn size(&self) -> usize {
         self.topic.len() + self.payload.len() + self.properties.other.len()
+    }
+
+    /// When its Message Expiry Interval has passed, if it has one.
+    pub fn expires_at(&self, received_at: Time) -> Option<Time> {
+        self.properties.message_expiry.map(|secs| received_at + Duration::from_secs(secs.into()))
     }
 }
 

@@ -191,6 +191,12 @@ impl Collector for Columns {
                 ConstCounter::new(dropped).encode(family.encode_family(&labels)?)?;
             }
         }
+        let help = "Messages for local sessions that are kept, given up";
+        let mut family = encoder.encode_descriptor("session_messages_dropped", help, None, metric.metric_type())?;
+        for reason in DropReason::ALL {
+            let dropped = counters.sessions.dropped.get(&reason).copied().unwrap_or_default();
+            ConstCounter::new(dropped).encode(family.encode_family(&[("reason", reason.label())])?)?;
+        }
         let help = "Deliveries given up, by topic: the first hundred by name, then as `other`";
         let mut family = encoder.encode_descriptor("dropped_by_topic", help, None, metric.metric_type())?;
         for bridge in counters.bridges.values() {

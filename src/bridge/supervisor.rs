@@ -213,7 +213,8 @@ async fn run_with<C: Cache + 'static>(
         legs.push((settings, forwarder, ring, tls));
     }
     let wills = Wills::restored(&mut cache, clock.now())?;
-    let (mut writer, requests) = Writer::new(cache, outlets, counters.clone(), clock)?;
+    let (writer, requests) = Writer::new(cache, outlets, counters.clone(), clock)?;
+    let mut writer = writer.keeping(&config.sessions)?.retaining(&config.retained)?;
     if let Some(cache) = config.cache.as_ref().filter(|cache| cache.durability == Durability::Deferred) {
         writer = writer.deferring(cache.commit_after);
     }

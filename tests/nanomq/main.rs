@@ -53,6 +53,13 @@ fn check_says_what_the_reports_file_becomes() {
       synchronous: full
       durability: immediate
       commit_after: 200ms
+    sessions:
+      max_messages: 100000
+      max_bytes: 64MiB
+      when_full: drop_newest
+    retained:
+      max_messages: 100000
+      max_bytes: 256MiB
     bridges:
     - name: emqx1
       server: mqtt://emqx:1883

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::{Applied, Cache, CacheError, Page, Usage};
 use crate::bridge::core::forwarder::Restored;
+use crate::bridge::core::retained::Entry;
 use crate::bridge::delivery::{
     BridgeId, Delivery, Held, HeldPhase, Kept, KeptWill, Kind, NewDelivery, Origin, Progress, Seq, Session, Store,
     Time, Waiting, Write,
 };
+use crate::bridge::message::Message;
 use crate::bridge::wire::ReasonCode;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,11 +23,12 @@ enum State {
 /// A cache without a file.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
-    names: Vec<String>,
+    names: BTreeMap<BridgeId, String>,
     established: HashMap<BridgeId, String>,
     deliveries: BTreeMap<(BridgeId, Seq), (Delivery, State)>,
     received: BTreeSet<(Origin, u16)>,
     sessions: HashMap<Arc<str>, Session>,
+    retained: BTreeMap<Arc<str>, (Seq, Arc<Message>, Time)>,
     wills: BTreeMap<Arc<str>, KeptWill>,
 }
 
@@ -36,13 +39,20 @@ impl Memory {
         {
             return Applied::Repeated;
         }
-        for NewDelivery { bridge, topic, qos, retain, .. } in &store.deliveries {
+        if store.retained && store.message.payload.is_empty() {
+            self.retained.remove(&store.message.topic);
+        } else if store.retained {
+            let retained = (store.seq, store.message.clone(), store.received_at);
+            self.retained.insert(store.message.topic.clone(), retained);
+        }
+        for NewDelivery { bridge, topic, qos, retain, identifiers, .. } in &store.deliveries {
             let delivery = Delivery {
                 seq: store.seq,
                 topic: topic.clone(),
                 qos: *qos,
                 retain: *retain,
                 received_at: store.received_at,
+                identifiers: identifiers.clone(),
                 kept: Kept::Row,
                 message: store.message.clone(),
             };
@@ -66,6 +76,22 @@ impl Memory {
         }
     }
 
+    fn register(&mut self, name: String, keys: std::ops::Range<BridgeId>) -> BridgeId {
+        if let Some((id, _)) = self.names.iter().find(|(_, known)| **known == name) {
+            return *id;
+        }
+        let last = self.names.range(keys.clone()).next_back();
+        let id = last.map_or(keys.start, |(id, _)| BridgeId(id.0 + 1));
+        self.names.insert(id, name);
+        id
+    }
+
+    fn forget_empty(&mut self, queue: BridgeId) {
+        if self.of(queue, Seq::default()).next().is_none() {
+            self.names.remove(&queue);
+        }
+    }
+
     fn of(&self, bridge: BridgeId, after: Seq) -> impl Iterator<Item = &(Delivery, State)> {
         let from = (bridge, Seq(after.0.saturating_add(1)));
         self.deliveries.range(from..=(bridge, Seq(i64::MAX))).map(|(_, row)| row)
@@ -74,12 +100,16 @@ impl Memory {
 
 impl Cache for Memory {
     fn bridge(&mut self, name: &str) -> Result<(BridgeId, Restored), CacheError> {
-        let position = self.names.iter().position(|known| known == name).unwrap_or_else(|| {
-            self.names.push(name.to_owned());
-            self.names.len() - 1
-        });
-        let id = BridgeId(position as i64 + 1);
-        let held = self.of(id, Seq::default()).filter_map(|(delivery, state)| {
+        let id = self.register(name.to_owned(), BridgeId(1)..BridgeId::FIRST_SESSION);
+        let received = self.received.iter().filter(|(origin, _)| *origin == Origin::Remote(id));
+        let received_ids = received.map(|(_, packet_id)| *packet_id).collect();
+        let established = self.established.get(&id).cloned();
+        let restored = Restored { established, held: self.held(id)?, received_ids };
+        Ok((id, restored))
+    }
+
+    fn held(&mut self, queue: BridgeId) -> Result<Vec<Held>, CacheError> {
+        let held = self.of(queue, Seq::default()).filter_map(|(delivery, state)| {
             let (packet_id, phase) = match *state {
                 State::Sent(packet_id) => (packet_id, HeldPhase::Sent),
                 State::Released(packet_id, order) => (packet_id, HeldPhase::Released(order)),
@@ -87,13 +117,25 @@ impl Cache for Memory {
             };
             Some(Held { delivery: delivery.clone(), packet_id, phase })
         });
-        let received = self.received.iter().filter(|(origin, _)| *origin == Origin::Remote(id));
-        let restored = Restored {
-            established: self.established.get(&id).cloned(),
-            held: held.collect(),
-            received_ids: received.map(|(_, packet_id)| *packet_id).collect(),
-        };
-        Ok((id, restored))
+        Ok(held.collect())
+    }
+
+    fn retained_topics(&mut self) -> Result<Vec<(Arc<str>, Entry)>, CacheError> {
+        let entry = |(seq, message, received_at): &(Seq, Arc<Message>, Time)| Entry::new(*seq, message, *received_at);
+        Ok(self.retained.iter().map(|(topic, retained)| (topic.clone(), entry(retained))).collect())
+    }
+
+    fn retained(&mut self, topic: &str) -> Result<Option<(Seq, Arc<Message>, Time)>, CacheError> {
+        Ok(self.retained.get(topic).cloned())
+    }
+
+    fn sessions(&mut self) -> Result<Vec<Arc<str>>, CacheError> {
+        Ok(self.sessions.keys().cloned().collect())
+    }
+
+    fn ended(&mut self) -> Result<Option<BridgeId>, CacheError> {
+        let ended = self.names.iter().find(|(id, name)| id.is_session() && name.starts_with("ended:"));
+        Ok(ended.map(|(id, _)| *id))
     }
 
     fn apply_each(&mut self, writes: &[&Write]) -> Result<Vec<Applied>, CacheError> {
@@ -115,10 +157,25 @@ impl Cache for Memory {
                     let session = self.sessions.entry(client_id.clone()).or_default();
                     session.expires_at = *expires_at;
                     session.expiry = *expiry;
+                    let queues = BridgeId::FIRST_SESSION..BridgeId(i64::MAX);
+                    let queue = self.register(format!("session:{client_id}"), queues);
+                    if let Some(session) = self.sessions.get_mut(client_id) {
+                        session.queue = Some(queue);
+                    }
                 }
                 Write::EndSession { client_id } => {
-                    self.sessions.remove(client_id);
+                    if let Some(queue) = self.sessions.remove(client_id).and_then(|session| session.queue) {
+                        self.names.insert(queue, format!("ended:{}", queue.0));
+                        self.forget_empty(queue);
+                    }
                     self.received.retain(|(known, _)| *known != Origin::Local(client_id.clone()));
+                }
+                Write::Discard { queue } => {
+                    let oldest: Vec<Seq> = self.of(*queue, Seq::default()).map(|(row, _)| row.seq).take(256).collect();
+                    for seq in oldest {
+                        self.deliveries.remove(&(*queue, seq));
+                    }
+                    self.forget_empty(*queue);
                 }
                 Write::Subscribe { client_id, subscription } => {
                     if let Some(session) = self.sessions.get_mut(client_id) {

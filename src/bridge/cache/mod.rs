@@ -9,9 +9,12 @@ mod suite;
 pub mod writer;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::core::forwarder::Restored;
-use super::delivery::{BridgeId, Delivery, KeptWill, Kind, Seq, Session, Time, Waiting, Write};
+use super::core::retained::Entry;
+use super::delivery::{BridgeId, Delivery, Held, KeptWill, Kind, Seq, Session, Time, Waiting, Write};
+use super::message::Message;
 
 /// What may happen to a cache.
 #[derive(Debug, thiserror::Error)]
@@ -195,6 +198,36 @@ pub trait Cache: Send {
     /// # Errors
     /// Where the store fails.
     fn session(&mut self, client_id: &str) -> Result<Option<Session>, CacheError>;
+
+    /// The client ids of all local sessions.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    fn sessions(&mut self) -> Result<Vec<Arc<str>>, CacheError>;
+
+    /// The topics that have a retained message, without the messages.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    fn retained_topics(&mut self) -> Result<Vec<(Arc<str>, Entry)>, CacheError>;
+
+    /// The retained message of a topic, and when it arrived; `None`: it has none.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    fn retained(&mut self, topic: &str) -> Result<Option<(Seq, Arc<Message>, Time)>, CacheError>;
+
+    /// What of a queue has a Packet Identifier, in order of arrival.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    fn held(&mut self, queue: BridgeId) -> Result<Vec<Held>, CacheError>;
+
+    /// The queue of a session that has ended and is not empty, if there is one: to be discarded, step by step.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    fn ended(&mut self) -> Result<Option<BridgeId>, CacheError>;
 
     /// Every Will that is kept.
     ///

@@ -100,9 +100,18 @@ fn store_message(seq: i64, bridges: &[BridgeId], message: Message) -> Store {
         qos: message.qos,
         retain: message.retain,
         when_full: None,
+        identifiers: None,
     };
     let deliveries = bridges.iter().map(to).collect();
-    Store { seq: Seq(seq), message, received_at: at(1000 + seq as u64), deliveries, received_id: None }
+    Store {
+        seq: Seq(seq),
+        message,
+        received_at: at(1000 + seq as u64),
+        deliveries,
+        received_id: None,
+        publisher: None,
+        retained: false,
+    }
 }
 
 fn store(seq: i64, bridges: &[BridgeId]) -> Write {
@@ -157,8 +166,14 @@ fn everything_of_a_message_is_kept<S: Subject>() {
         Properties { message_expiry: Some(u32::MAX), other: Bytes::from_static(b"\x26\0\x01k\0\x01v\0\xFF") };
     let original = Message { retain: true, properties, ..message("plant/ü/temperature", b"\0\x01\xFF") };
     let mut stored = store_message(7, &[one], original.clone());
-    stored.deliveries[0] =
-        NewDelivery { bridge: one, topic: "site-7/x".into(), qos: QoS::AtLeastOnce, retain: false, when_full: None };
+    stored.deliveries[0] = NewDelivery {
+        bridge: one,
+        topic: "site-7/x".into(),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        when_full: None,
+        identifiers: None,
+    };
     let empty = Message { payload: Bytes::new(), qos: QoS::AtMostOnce, ..message("t", b"") };
     apply(&mut subject, &[Write::Store(Box::new(stored)), Write::Store(Box::new(store_message(8, &[one], empty)))]);
     let mut subject = subject.reopened();
@@ -169,6 +184,7 @@ fn everything_of_a_message_is_kept<S: Subject>() {
         qos: QoS::AtLeastOnce,
         retain: false,
         received_at: at(1007),
+        identifiers: None,
         kept: Kept::Row,
         message: Arc::new(original),
     };
@@ -403,7 +419,8 @@ fn a_session_is_kept_and_ends_with_all_it_had<S: Subject>() {
     let mut session = subject.cache().session("publisher").unwrap().unwrap();
     session.subscriptions.sort_by(|one, other| one.filter.cmp(&other.filter));
     let subscriptions = vec![subscription("a", QoS::AtLeastOnce), subscription("b", QoS::ExactlyOnce)];
-    let expected = Session { expiry: 60, expires_at: Some(at(77)), received_ids: vec![3], subscriptions };
+    let expected =
+        Session { expiry: 60, expires_at: Some(at(77)), received_ids: vec![3], subscriptions, queue: session.queue };
     assert_eq!(session, expected);
     apply(&mut subject, &[unsubscribe("a")]);
     assert_eq!(subject.cache().session("publisher").unwrap().unwrap().subscriptions.len(), 1);
@@ -412,8 +429,75 @@ fn a_session_is_kept_and_ends_with_all_it_had<S: Subject>() {
     apply(&mut subject, &[end.clone(), end]);
     assert_eq!(subject.cache().session("publisher").unwrap(), None);
     apply(&mut subject, &[keep(None, 1)]);
-    let begun = Session { expiry: 1, ..Session::default() };
-    assert_eq!(subject.cache().session("publisher").unwrap(), Some(begun), "nothing of the old one");
+    let session = subject.cache().session("publisher").unwrap().unwrap();
+    let begun = Session { expiry: 1, queue: session.queue, ..Session::default() };
+    assert_eq!(session, begun, "nothing of the old one");
+}
+
+fn a_session_has_a_queue_that_is_discarded_in_steps_once_it_has_ended<S: Subject>() {
+    let mut subject = S::fresh();
+    let one = bridge(&mut subject, "one");
+    let keep = |client: &str| Write::KeepSession { client_id: client.into(), expires_at: None, expiry: 60 };
+    apply(&mut subject, &[keep("a"), keep("b")]);
+    let queue = |subject: &mut S, client: &str| subject.cache().session(client).unwrap().unwrap().queue.unwrap();
+    let (a, b) = (queue(&mut subject, "a"), queue(&mut subject, "b"));
+    assert!(a.is_session() && b.is_session() && a != b);
+    assert_eq!(bridge(&mut subject, "two"), BridgeId(one.0 + 1), "bridges have keys of their own");
+    let mut writes: Vec<Write> = (1..=600).map(|seq| store(seq, &[a])).collect();
+    let mut last = store_message(601, &[one, a, b], message("t", b"x"));
+    last.deliveries[1].identifiers = Some([7, 300_000].into());
+    writes.push(Write::Store(Box::new(last)));
+    apply(&mut subject, &writes);
+    apply(&mut subject, &[step(a, 601, Progress::Sent { packet_id: 9 })]);
+    let mut subject = subject.reopened();
+    assert_eq!((queue(&mut subject, "a"), subject.cache().usage(a).messages, subject.messages()), (a, 601, 601));
+    let held = subject.cache().held(a).unwrap();
+    assert_eq!((held.len(), held[0].packet_id), (1, 9));
+    assert_eq!(held[0].delivery.identifiers.as_deref(), Some(&[7, 300_000][..]));
+    let mut sessions = subject.cache().sessions().unwrap();
+    sessions.sort_unstable();
+    assert_eq!(sessions, ["a".into(), "b".into()]);
+    apply(&mut subject, &[Write::EndSession { client_id: "a".into() }, keep("a")]);
+    let again = queue(&mut subject, "a");
+    assert!(again != a && subject.cache().usage(again) == Usage::default(), "another session of the same client");
+    let mut steps = 0;
+    while let Some(ended) = subject.cache().ended().unwrap() {
+        assert_eq!(ended, a);
+        apply(&mut subject, &[Write::Discard { queue: ended }]);
+        steps += 1;
+    }
+    assert_eq!((steps, subject.messages(), subject.cache().usage(a)), (3, 1, Usage::default()));
+    assert_eq!((seqs(&queued(&mut subject, one)), seqs(&queued(&mut subject, b))), (vec![601], vec![601]));
+    apply(&mut subject, &[step(one, 601, REMOVED)]);
+    assert_eq!(subject.messages(), 1, "a session wants it still");
+    apply(&mut subject, &[step(b, 601, REMOVED)]);
+    assert_eq!(subject.messages(), 0);
+}
+
+fn a_topic_has_one_retained_message_until_an_empty_one_comes<S: Subject>() {
+    let mut subject = S::fresh();
+    let one = bridge(&mut subject, "one");
+    let retain = |seq, topic, payload| {
+        let stored = store_message(seq, &[], message(topic, payload));
+        Write::Store(Box::new(Store { retained: true, ..stored }))
+    };
+    let mut with_bridge = store_message(3, &[one], message("b", b"3"));
+    with_bridge.retained = true;
+    apply(&mut subject, &[retain(1, "a", b"1"), retain(2, "a", b"22"), Write::Store(Box::new(with_bridge))]);
+    let mut subject = subject.reopened();
+    let (seq, kept, received_at) = subject.cache().retained("a").unwrap().unwrap();
+    assert_eq!((seq, &kept.payload[..], received_at, kept.qos), (Seq(2), &b"22"[..], at(1002), QoS::ExactlyOnce));
+    let topics = |subject: &mut S| {
+        let topics = subject.cache().retained_topics().unwrap();
+        let mut topics: Vec<(String, u64)> =
+            topics.into_iter().map(|(topic, entry)| (topic.to_string(), entry.bytes)).collect();
+        topics.sort();
+        topics
+    };
+    assert_eq!(topics(&mut subject), [("a".into(), 3), ("b".into(), 2)]);
+    apply(&mut subject, &[step(one, 3, REMOVED), retain(4, "a", b""), retain(5, "c", b"")]);
+    assert_eq!((topics(&mut subject), subject.messages()), (vec![("b".into(), 2)], 0));
+    assert_eq!(subject.cache().retained("a").unwrap(), None);
 }
 
 fn a_will_is_kept_until_the_one_that_is_meant_has_ended<S: Subject>() {
@@ -479,6 +563,8 @@ suite!(
     a_repeated_received_id_writes_nothing,
     an_identifier_is_recorded_although_the_message_goes_nowhere,
     a_session_is_kept_and_ends_with_all_it_had,
+    a_session_has_a_queue_that_is_discarded_in_steps_once_it_has_ended,
+    a_topic_has_one_retained_message_until_an_empty_one_comes,
     a_will_is_kept_until_the_one_that_is_meant_has_ended,
     what_is_only_counted_writes_nothing,
     closing_loses_nothing,

@@ -14,6 +14,8 @@ mod pulse;
 mod read;
 mod relief;
 mod request;
+mod retained;
+mod sessions;
 mod settle;
 #[cfg(test)]
 #[allow(missing_docs)] // For tests alone.
@@ -33,7 +35,9 @@ use eviction::Evictions;
 use lines::Lines;
 pub use outlet::{Outlet, SharedRing};
 pub use pulse::Pulse;
-pub use request::Request;
+pub use request::{Kept, Request, Seated};
+use retained::Retaining;
+use sessions::Sessions;
 
 use super::{Applied, Cache, CacheError};
 use crate::bridge::clock::Clock;
@@ -78,6 +82,8 @@ pub struct Writer<C> {
     deferral: Deferral,
     lines: Lines,
     pulse: Pulse,
+    sessions: Sessions,
+    retaining: Retaining,
 }
 
 impl<C: Cache + 'static> Writer<C> {
@@ -112,6 +118,8 @@ impl<C: Cache + 'static> Writer<C> {
             deferral: Deferral::default(),
             lines: Lines::default(),
             pulse: Pulse::default(),
+            sessions: Sessions::default(),
+            retaining: Retaining::default(),
         };
         Ok((writer, sender))
     }
@@ -171,6 +179,15 @@ impl<C: Cache + 'static> Writer<C> {
                     self.write(std::mem::take(&mut parts));
                     self.deferral.handle_link_lost(bridge);
                     self.commit_due();
+                }
+                Request::Retained { subscriptions, bytes, answer } => {
+                    self.write(std::mem::take(&mut parts));
+                    // A client that has gone meanwhile needs no answer.
+                    let _ = answer.send(self.retained_for(&subscriptions, bytes));
+                }
+                Request::Share { client_id, answer } => {
+                    // The same.
+                    let _ = answer.send(self.share(&client_id));
                 }
                 Request::Limits { bridge, limits } => {
                     self.write(std::mem::take(&mut parts));
@@ -247,6 +264,7 @@ impl<C: Cache + 'static> Writer<C> {
         self.deferral.handle_time(self.clock.now());
         let applied = self.apply(&mut parts, &mut pending);
         self.settle(parts, applied, &pending);
+        self.send_retained();
         for request in std::mem::take(&mut self.postponed) {
             if let Request::Page { bridge, after, messages, bytes } = request {
                 self.page(bridge, after, messages, bytes);

@@ -89,6 +89,9 @@ pub(super) fn check_bridge(bridge: &Bridge, key: &str) -> Result<(), Complaint> 
     if bridge.name.is_empty() || bridge.name.len() > 255 {
         return wrong("name", "from 1 to 255 characters".to_owned());
     }
+    if ["session:", "ended:"].iter().any(|prefix| bridge.name.starts_with(prefix)) {
+        return wrong("name", "`session:` and `ended:` stand before the queues of local sessions".to_owned());
+    }
     bridge.server.iter().try_for_each(|server| tls::remote_name(server, &format!("{key}.server")))?;
     if let Some(secured) = &bridge.tls {
         let server = bridge.server.iter().find(|server| server.scheme.is_tls()).unwrap_or(bridge.server.first());

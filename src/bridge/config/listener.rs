@@ -27,7 +27,7 @@ pub struct Listener {
     /// client that has more is not read from.
     #[serde(default = "receive_maximum")]
     pub receive_maximum: u16,
-    /// Bytes that may be on their way to one subscriber, or kept for it while it is away.
+    /// Bytes that may be on their way to one subscriber whose session ends with its connection; for others, see `sessions`.
     #[serde(default = "eight_mebibytes", deserialize_with = "units::size", serialize_with = "units::write_size")]
     pub max_queued_bytes: u64,
     /// The longest Keep Alive that a client may have, in whole seconds, also where it wants none: announced as Server

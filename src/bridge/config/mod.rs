@@ -14,9 +14,11 @@ pub mod nanomq;
 mod operation;
 mod password_file;
 pub mod reload;
+mod retained;
 mod secret;
 mod server;
 mod servers;
+mod sessions;
 mod source;
 pub mod tls;
 
@@ -35,9 +37,11 @@ pub use listener::Listener;
 pub use load::{LoadError, Loaded, load};
 pub use operation::{Log, LogFormat, LogLevel};
 pub use password_file::{PasswordFile, PasswordFileError, check_user, parse as parse_passwords};
+pub use retained::Retained;
 pub use secret::Secret;
 pub use server::{Scheme, Server};
 pub use servers::Servers;
+pub use sessions::{SessionFull, Sessions};
 pub use source::{SOURCE, Source, leg as source_leg};
 pub use tls::{ClientCertificates, ListenerTls, RemoteTls, WebSocket};
 
@@ -66,6 +70,12 @@ pub struct Config {
     /// The offline cache; without it and without bridges, sessions live in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
+    /// What is kept for local clients that are away.
+    #[serde(default)]
+    pub sessions: Sessions,
+    /// Retained messages.
+    #[serde(default)]
+    pub retained: Retained,
     /// The remotes; none: a small broker.
     #[serde(default)]
     pub bridges: Vec<Bridge>,
@@ -90,6 +100,25 @@ pub struct Config {
 pub struct Metrics {
     /// Address and port.
     pub bind: SocketAddr,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            source: None,
+            accounts: None,
+            access: None,
+            limits: Limits::default(),
+            listeners: Vec::new(),
+            cache: None,
+            sessions: Sessions::default(),
+            retained: Retained::default(),
+            bridges: Vec::new(),
+            metrics: None,
+            log: Log::default(),
+            state_interval: defaults::ten_seconds(),
+        }
+    }
 }
 
 impl Config {

@@ -8,17 +8,19 @@ mod subscribing;
 mod will;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 pub use guard::{Credentials, Denied, Guard};
 
 use super::intake::{Accepted, Intake, Release, Ticket};
 use super::outgoing::{Outgoing, Parcel};
+use super::ring::Ring;
 use super::routes::Routes;
 use super::session::{self, Opened};
+use super::session_queue::{SessionQueue, Step};
 use super::topic_aliases::TopicAliases;
-use crate::bridge::delivery::{Origin, Seq, Store, Time, Write};
+use crate::bridge::delivery::{Delivery, Origin, Seq, Store, Time, Write};
 use crate::bridge::message::{Message, QoS};
 use crate::bridge::wire::{
     Connack, Connect, Disconnect, Packet, Publish, ReasonCode, Suback, Subscribe, Subscription, Unsubscribe, Version,
@@ -55,6 +57,11 @@ pub enum Effect {
     Publish(Arc<Message>),
     /// These are the client's subscriptions from now on.
     Subscriptions(Vec<Subscription>),
+    /// Read what is retained for these, and answer with [`Client::handle_retained`].
+    Retained(Vec<Subscription>),
+    /// The session is about to have its first Shared Subscription, and ends with the connection: it needs a ring, from which
+    /// [`Client::pump`] takes.
+    Share,
     /// Close the connection, after an attempt to write what is encoded.
     Close {
         /// Why, for the log.
@@ -81,6 +88,8 @@ enum State {
 enum After {
     Stored(Ticket, Arc<Message>),
     Forgotten(u16),
+    /// Of the session's queue: what to send next is known there.
+    Progressed(u16),
     Send(Packet),
     Armed(Box<Connack>),
     Nothing,
@@ -96,11 +105,12 @@ pub struct Client<R> {
     assigned: bool,
     guard: Guard,
     expiry: u32,
-    /// The session was to outlive the connection from the first, so there is something to end.
-    kept: bool,
+    /// The longest that is granted, by the listener and by the sessions' own configuration.
+    longest_expiry: u32,
+    /// The sending side, where the session is kept.
+    queue: Option<SessionQueue>,
     /// CONNECT asked for a session that outlives the connection.
     may_keep: bool,
-    max_session_expiry: Option<u32>,
     max_keep_alive: Option<u16>,
     keep_alive: Option<Duration>,
     heard: Time,
@@ -120,10 +130,19 @@ pub struct Client<R> {
     /// Since when the client has acknowledged nothing of what it was sent at QoS 1 and 2.
     waiting_since: Option<Time>,
     intake: Intake,
+    /// The sending side, where it ends with the connection.
     outgoing: Outgoing<R>,
     subscriptions: Vec<Subscription>,
+    /// What of them the shell was told, where the session is kept.
+    told: Vec<Subscription>,
     /// They have changed since the shell was told.
     resubscribed: bool,
+    /// Those of them that are to be given what is retained.
+    wanting: Vec<Subscription>,
+    /// Retained messages that the client was given, and may get once more from who published them a moment ago.
+    given: Vec<Weak<Message>>,
+    /// It has a ring although its session ends with the connection.
+    shares: bool,
     writes: Vec<Write>,
     after: Vec<After>,
     /// In the order in which it was given to be committed, which is the order of the answers.
@@ -144,9 +163,9 @@ impl<R> Client<R> {
             assigned: false,
             guard: Guard::default(),
             expiry: 0,
-            kept: false,
+            longest_expiry: u32::MAX,
+            queue: None,
             may_keep: false,
-            max_session_expiry: None,
             max_keep_alive: None,
             keep_alive: None,
             heard: now,
@@ -162,7 +181,11 @@ impl<R> Client<R> {
             intake: Intake::new(receive_maximum, []),
             outgoing: Outgoing::new(u16::MAX, None),
             subscriptions: Vec::new(),
+            told: Vec::new(),
             resubscribed: false,
+            wanting: Vec::new(),
+            given: Vec::new(),
+            shares: false,
             writes: Vec::new(),
             after: Vec::new(),
             committing: VecDeque::new(),
@@ -322,17 +345,31 @@ impl<R> Client<R> {
             }
             Packet::Puback(ack) => {
                 self.waiting_since = None;
-                self.outgoing.handle_puback(ack);
+                match &mut self.queue {
+                    Some(queue) => {
+                        let step = queue.handle_puback(ack);
+                        self.take(step);
+                    }
+                    None => self.outgoing.handle_puback(ack),
+                }
             }
             Packet::Pubrec(ack) => {
                 self.waiting_since = None;
-                if let Some(packet) = self.outgoing.handle_pubrec(ack) {
-                    self.send(&packet);
-                }
+                let step = match &mut self.queue {
+                    Some(queue) => queue.handle_pubrec(ack),
+                    None => self.outgoing.handle_pubrec(ack).map(Step::Send),
+                };
+                self.take(step);
             }
             Packet::Pubcomp(ack) => {
                 self.waiting_since = None;
-                self.outgoing.handle_pubcomp(ack);
+                match &mut self.queue {
+                    Some(queue) => {
+                        let step = queue.handle_pubcomp(ack);
+                        self.take(step);
+                    }
+                    None => self.outgoing.handle_pubcomp(ack),
+                }
             }
             Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe),
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(&unsubscribe)?,
@@ -343,7 +380,7 @@ impl<R> Client<R> {
                         let what = "DISCONNECT: a session that was to end cannot be kept"; // [MQTT-3.14.2-2]
                         return Err(WireError::new(ReasonCode::PROTOCOL_ERROR, what));
                     }
-                    self.expiry = self.granted_expiry(expiry);
+                    self.expiry = expiry.min(self.longest_expiry);
                 }
                 if disconnect.reason == ReasonCode::SUCCESS {
                     self.will = None; // [MQTT-3.1.2-10]
@@ -394,6 +431,8 @@ impl<R> Client<R> {
             received_at: now,
             deliveries: routes.deliveries(&message, None),
             received_id: recorded.then(|| (self.origin(), publish.packet_id)),
+            publisher: Some(self.client_id.clone()),
+            retained: false,
             message: message.clone(),
         };
         self.write(Write::Store(Box::new(store)), After::Stored(ticket, message));
@@ -420,6 +459,10 @@ impl<R> Client<R> {
                     self.intake.handle_stored(ticket, outcome.map(|_| ()));
                 }
                 After::Forgotten(packet_id) => self.intake.handle_forgotten(packet_id),
+                After::Progressed(packet_id) => {
+                    let packets = self.queue.as_mut().map(|queue| queue.handle_committed(packet_id));
+                    packets.unwrap_or_default().into_iter().for_each(|packet| self.send_aliased(packet));
+                }
                 After::Send(packet) => self.send(&packet),
                 After::Armed(connack) => self.handle_armed(*connack, *outcome),
                 After::Nothing => {}
@@ -427,9 +470,57 @@ impl<R> Client<R> {
         }
     }
 
+    /// Takes from the near end of the session's queue what may be sent.
+    pub fn pump(&mut self, ring: &mut Ring, now: Time) {
+        if !matches!(self.state, State::Open) || self.closing.is_some() || self.out.len() >= HIGH_WATER {
+            return;
+        }
+        let Some(queue) = &mut self.queue else {
+            while self.outgoing.is_idle()
+                && let Some(delivery) = ring.take()
+            {
+                let Delivery { message, qos, retain, received_at, identifiers, .. } = delivery;
+                let subscription_ids = identifiers.as_deref().unwrap_or_default().to_vec();
+                let expires_at = message.expires_at(received_at);
+                self.outgoing.push(Parcel { message, qos, retain, subscription_ids, expires_at, receipt: None });
+            }
+            return;
+        };
+        for step in queue.pump(ring, self.version, now) {
+            self.take(Some(step));
+        }
+    }
+
+    fn take(&mut self, step: Option<Step>) {
+        match step {
+            Some(Step::Send(packet)) => self.send_aliased(packet),
+            Some(Step::Commit(write, then)) => self.write(write, then.map_or(After::Nothing, After::Progressed)),
+            None => {}
+        }
+    }
+
     /// A message for this client.
     pub fn handle_parcel(&mut self, parcel: Parcel<R>) {
+        if !self.given.is_empty() {
+            self.given.retain(|given| given.strong_count() > 0);
+            if self.given.iter().any(|given| std::ptr::eq(given.as_ptr(), Arc::as_ptr(&parcel.message))) {
+                return;
+            }
+        }
         self.outgoing.push(parcel);
+    }
+
+    /// What is retained for the subscriptions that were asked for, with RETAIN ([MQTT-3.3.1-8]); `coming` is on its way to
+    /// the client already, and later than what is retained of the same topic.
+    pub fn handle_retained(&mut self, retained: Vec<Parcel<R>>, coming: Vec<Parcel<R>>) {
+        for parcel in retained {
+            let topic = &parcel.message.topic;
+            if !coming.iter().any(|coming| coming.message.retain && coming.message.topic == *topic) {
+                self.given.push(Arc::downgrade(&parcel.message));
+                self.outgoing.push(parcel);
+            }
+        }
+        coming.into_iter().for_each(|parcel| self.handle_parcel(parcel));
     }
 
     /// Encodes acknowledgements and messages, and gives what has been read to be committed, as one.
@@ -440,7 +531,10 @@ impl<R> Client<R> {
         }
         // Once for all that came together: as many copies as SUBSCRIBEs would let one segment fill the memory.
         if std::mem::take(&mut self.resubscribed) {
-            self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
+            self.tell_subscriptions();
+        }
+        if !self.wanting.is_empty() {
+            self.effects.push_back(Effect::Retained(std::mem::take(&mut self.wanting)));
         }
         if !self.writes.is_empty() {
             self.committing.extend(self.after.drain(..));
@@ -451,13 +545,10 @@ impl<R> Client<R> {
         }
         self.send_replies();
         while self.closing.is_none() && self.out.len() < HIGH_WATER {
-            let Some(mut packet) = self.outgoing.poll(self.version, now) else { break };
-            if let Packet::Publish(publish) = &mut packet {
-                self.aliases.apply(publish, self.peer_maximum);
-            }
-            self.send(&packet);
+            let Some(packet) = self.outgoing.poll(self.version, now) else { break };
+            self.send_aliased(packet);
         }
-        let waits = self.outgoing.is_waiting();
+        let waits = self.queue.as_ref().map_or_else(|| self.outgoing.is_waiting(), SessionQueue::is_waiting);
         self.waiting_since = self.waiting_since.or(Some(now)).filter(|_| waits);
         if self.committing.is_empty()
             && let Some((reason, why)) = self.closing.take()
@@ -486,11 +577,16 @@ impl<R> Client<R> {
         self.unanswered -= usize::from(answered && self.unanswered > 0);
     }
 
-    /// What is kept for the client until its next connection, and until when (`None`: for ever); `None` where its session
-    /// ends with this one.
-    pub fn leave(self, now: Time) -> Option<(Outgoing<R>, Option<Time>)> {
-        let expires_at = (self.expiry < u32::MAX).then(|| now + Duration::from_secs(self.expiry.into()));
-        (self.kept && self.expiry > 0).then_some((self.outgoing, expires_at))
+    /// What is to be committed of the session when its connection has ended: its expiry begins, or it ends. Nothing: it
+    /// was not kept.
+    fn closing_writes(&self, now: Time) -> Vec<Write> {
+        let Some(queue) = &self.queue else {
+            let end = || Write::EndSession { client_id: self.client_id.clone() };
+            return self.shares.then(end).into_iter().collect();
+        };
+        let mut writes = if self.expiry > 0 { queue.leave() } else { Vec::new() };
+        writes.push(session::close(&self.client_id, self.expiry, now));
+        writes
     }
 
     fn close(&mut self, reason: ReasonCode, why: Option<&str>) {
@@ -512,6 +608,14 @@ impl<R> Client<R> {
     fn write(&mut self, write: Write, after: After) {
         self.writes.push(write);
         self.after.push(after);
+    }
+
+    /// The same with a Topic Alias, where the client takes them.
+    fn send_aliased(&mut self, mut packet: Packet) {
+        if let Packet::Publish(publish) = &mut packet {
+            self.aliases.apply(publish, self.peer_maximum);
+        }
+        self.send(&packet);
     }
 
     /// Encodes a packet, unless the client's Maximum Packet Size forbids it ([MQTT-3.1.2-24]).

@@ -284,10 +284,18 @@ mod tests {
         let message = Arc::new(Message::new("t", "12345", QoS::AtLeastOnce));
         let to = |bridge: &BridgeId| {
             let (topic, qos) = (message.topic.clone(), message.qos);
-            NewDelivery { bridge: *bridge, topic, qos, retain: false, when_full: None }
+            NewDelivery { bridge: *bridge, topic, qos, retain: false, when_full: None, identifiers: None }
         };
         let deliveries = bridges.iter().map(to).collect();
-        Box::new(Store { seq: Seq(seq), message, received_at: Time::ZERO, deliveries, received_id: None })
+        Box::new(Store {
+            seq: Seq(seq),
+            message,
+            received_at: Time::ZERO,
+            deliveries,
+            received_id: None,
+            publisher: None,
+            retained: false,
+        })
     }
 
     fn deferral(stores: &[(i64, &[BridgeId])]) -> Deferral {

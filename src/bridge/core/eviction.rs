@@ -246,6 +246,7 @@ mod tests {
             qos: message.qos,
             retain: false,
             received_at: Duration::ZERO,
+            identifiers: None,
             kept: crate::bridge::delivery::Kept::Row,
             message: message.clone(),
         });

@@ -202,6 +202,7 @@ mod tests {
             qos: message.qos,
             retain: false,
             received_at: std::time::Duration::ZERO,
+            identifiers: None,
             kept: Kept::Row,
             message,
         }

@@ -36,7 +36,7 @@ impl Routes {
         }
         if let Some(source) = self.source.filter(|source| from.is_some_and(|from| from != *source)) {
             let (topic, qos, retain) = (message.topic.clone(), message.qos, message.retain);
-            deliveries.push(NewDelivery { bridge: source, topic, qos, retain, when_full: None });
+            deliveries.push(NewDelivery { bridge: source, topic, qos, retain, when_full: None, identifiers: None });
         }
         for (bridge, forwards) in &self.bridges {
             if Some(*bridge) == from {
@@ -56,6 +56,7 @@ impl Routes {
                 qos: forward.qos.unwrap_or(message.qos),
                 retain: forward.retain.unwrap_or(message.retain),
                 when_full: forward.when_full,
+                identifiers: None,
             });
         }
         deliveries

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bridge::delivery::{Session, Time, Write};
+use crate::bridge::delivery::{BridgeId, Held, Session, Time, Write};
 
 /// A session as a new connection finds it.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,10 +13,22 @@ pub struct Opened {
     pub session: Session,
     /// What is to be committed before CONNACK.
     pub writes: Vec<Write>,
+    /// Session Expiry Interval that is granted, in seconds, and the longest that is.
+    pub expiry: (u32, u32),
+    /// Where messages wait for it, and those that have Packet Identifiers; `None`: it ends with the connection.
+    pub queue: Option<(BridgeId, Vec<Held>)>,
 }
 
-/// A client connects: goes on with what was kept, unless it asks for a clean start or it has expired.
-pub fn open(client_id: &Arc<str>, kept: Option<Session>, clean_start: bool, expiry: u32, now: Time) -> Opened {
+/// A client connects: goes on with what was kept, unless it asks for a clean start or it has expired. `expiry` is what it
+/// asks for and the longest that it is given.
+pub fn open(
+    client_id: &Arc<str>,
+    kept: Option<Session>,
+    clean_start: bool,
+    (expiry, longest): (u32, u32),
+    now: Time,
+) -> Opened {
+    let expiry = expiry.min(longest);
     let kept_one = kept.is_some();
     let session = kept.filter(|session| !clean_start && session.expires_at.is_none_or(|end| end > now));
     let present = session.is_some();
@@ -24,13 +36,12 @@ pub fn open(client_id: &Arc<str>, kept: Option<Session>, clean_start: bool, expi
     if kept_one && !present {
         writes.push(Write::EndSession { client_id: client_id.clone() });
     }
-    if expiry > 0 {
+    // One that ends with this connection is kept until then: messages wait for it.
+    if expiry > 0 || present {
         writes.push(Write::KeepSession { client_id: client_id.clone(), expires_at: None, expiry });
-    } else if present {
-        // It ends with this connection, and with a crash as well.
-        writes.push(Write::EndSession { client_id: client_id.clone() });
     }
-    Opened { present, session: session.unwrap_or_default(), writes }
+
+    Opened { present, session: session.unwrap_or_default(), writes, expiry: (expiry, longest), queue: None }
 }
 
 /// A connection has ended: the session is kept for its Session Expiry Interval, or ends.
@@ -56,15 +67,17 @@ mod tests {
     #[test]
     fn a_session_goes_on_until_it_expires_or_is_not_wanted() {
         let id: Arc<str> = "c".into();
-        let goes_on = open(&id, kept(Some(1001)), false, 60, NOW);
+        let goes_on = open(&id, kept(Some(1001)), false, (60, u32::MAX), NOW);
         assert!(goes_on.present);
         assert_eq!(goes_on.session.received_ids, [7]);
         assert_eq!(goes_on.writes.len(), 1);
-        for opened in [open(&id, kept(Some(1000)), false, 60, NOW), open(&id, kept(None), true, 60, NOW)] {
+        let wanted = (60, u32::MAX);
+        for opened in [open(&id, kept(Some(1000)), false, wanted, NOW), open(&id, kept(None), true, wanted, NOW)] {
             assert!(!opened.present && opened.session.received_ids.is_empty());
             assert_eq!(opened.writes[0], Write::EndSession { client_id: id.clone() });
         }
-        assert_eq!(open(&id, None, true, 0, NOW).writes, []);
+        assert_eq!(open(&id, None, true, (0, u32::MAX), NOW).writes, []);
+        assert_eq!(open(&id, None, true, (u32::MAX, 7), NOW).expiry.0, 7, "no longer than is granted");
     }
 
     #[test]

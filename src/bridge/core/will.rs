@@ -80,6 +80,8 @@ pub fn publication(
         received_at: now,
         deliveries: routes.deliveries(message, None),
         received_id: None,
+        publisher: Some(client_id.clone()),
+        retained: false,
         message: message.clone(),
     };
     [Write::Store(Box::new(store)), Write::EndWill { client_id: client_id.clone(), due_at: recorded }]

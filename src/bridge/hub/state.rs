@@ -14,9 +14,6 @@ impl Hub {
 
     /// The states that match a subscription which the session has not had yet.
     pub(super) fn hand_states(&self, seat: &Seat, subscriptions: &[Subscription]) {
-        if seat.away.is_some() {
-            return;
-        }
         let is_new = |wanted: &&Subscription| {
             // [MQTT-3.3.1-11]: Retain Handling 2 wants none.
             wanted.retain_handling < 2 && !seat.subscriptions.iter().any(|known| known.filter == wanted.filter)
@@ -26,19 +23,20 @@ impl Hub {
             return;
         }
         for (name, message) in &*self.states() {
-            if new.iter().any(|wanted| topic::matches(&wanted.filter, name)) {
+            let matching: Vec<_> = new.iter().filter(|wanted| topic::matches(&wanted.filter, name)).collect();
+            if let Some(qos) = matching.iter().map(|wanted| wanted.qos).max() {
                 let bytes = message.size() + PARCEL_OVERHEAD;
                 seat.queued.fetch_add(bytes, Ordering::Relaxed);
                 self.memory.fetch_add(bytes, Ordering::Relaxed);
                 let (queued, memory) = (seat.queued.clone(), self.memory.clone());
-                let receipt = Receipt { queued, memory, bytes, all: None };
+                let receipt = Receipt { queued, memory, bytes, _all: None };
                 let parcel = Parcel {
                     message: message.clone(),
-                    qos: message.qos,
+                    qos: qos.min(message.qos),
                     retain: true,
-                    subscription_ids: Vec::new(),
+                    subscription_ids: matching.iter().filter_map(|wanted| wanted.identifier).collect(),
                     expires_at: None,
-                    receipt,
+                    receipt: Some(receipt),
                 };
                 // A connection that has just ended drops it.
                 let _ = seat.parcels.send(parcel);

@@ -10,10 +10,11 @@ use super::door::{Pass, Policy};
 use super::welcome::Reception;
 use super::{Arrival, FIRST_READ_BYTES, LAST_WRITE_TIMEOUT, LocalLeg, READ_BYTES, WRITE_TIMEOUT, make_room, told};
 use crate::bridge::cache::Applied;
-use crate::bridge::cache::writer::{Answer, Request, Written};
+use crate::bridge::cache::writer::{Answer, Kept, Request, Seated, SharedRing, Written};
 use crate::bridge::config;
 use crate::bridge::core::client::{Client, Credentials, Effect, TOPIC_ALIAS_MAXIMUM};
 use crate::bridge::crash;
+use crate::bridge::delivery::BridgeId;
 use crate::bridge::hub::{Parcel, Place, Receipt};
 use crate::bridge::transport::Stream;
 use crate::bridge::wills;
@@ -31,6 +32,8 @@ pub(super) struct Connection {
     client: Client<Receipt>,
     decoder: Decoder,
     place: Option<Place>,
+    /// Of its session's queue, where that is kept.
+    ring: Option<(BridgeId, SharedRing)>,
     answers: mpsc::UnboundedReceiver<Vec<Written>>,
     answer: Answer,
     input: BytesMut,
@@ -48,6 +51,7 @@ enum Event {
     Read(std::io::Result<usize>),
     Answer(Vec<Written>),
     Parcel(Parcel),
+    Filled,
     Close(ReasonCode),
     Timeout,
 }
@@ -69,6 +73,7 @@ impl Connection {
             decoder: Decoder::server(maximum.min(policy.max_connect_size()))
                 .with_topic_alias_maximum(TOPIC_ALIAS_MAXIMUM),
             place: None,
+            ring: None,
             answers,
             answer,
             input: BytesMut::with_capacity(FIRST_READ_BYTES),
@@ -101,6 +106,9 @@ impl Connection {
                     return;
                 }
             }
+            if self.pump().await.is_err() {
+                return;
+            }
             self.client.flush(self.leg.clock.now());
             self.write(&mut stream).await;
             // A write that failed has effects as well; to wait for a closed connection would be for ever.
@@ -121,9 +129,21 @@ impl Connection {
         }
         // The peer may be gone already, or take nothing any more.
         let _ = tokio::time::timeout(LAST_WRITE_TIMEOUT, stream.shutdown()).await;
-        let left = self.client.leave(self.leg.clock.now());
-        if let (Some(place), Some((outgoing, expires_at))) = (self.place, left) {
-            place.leave(outgoing, expires_at);
+    }
+
+    /// Takes what may be sent from the session's queue, and asks for more of it; fails where the writer is gone.
+    async fn pump(&mut self) -> Result<(), mpsc::error::SendError<Request>> {
+        let Some((bridge, ring)) = &self.ring else { return Ok(()) };
+        let page = {
+            let mut ring = ring.lock();
+            self.client.pump(&mut ring, self.leg.clock.now());
+            ring.wants_page().filter(|_| !self.client.is_closing())
+        };
+        match page {
+            Some((after, messages, bytes)) => {
+                self.leg.requests.send(Request::Page { bridge: *bridge, after, messages, bytes }).await
+            }
+            None => Ok(()),
         }
     }
 
@@ -189,22 +209,20 @@ impl Connection {
                 Effect::Open { client_id, clean_start, expiry } => {
                     self.pass.let_in();
                     let returning = client_id.clone();
-                    let mut place = self.leg.hub.enter(&client_id, self.max_queued_bytes).await;
+                    let place = self.leg.hub.enter(&client_id, self.max_queued_bytes).await;
                     let (answer, opened) = oneshot::channel();
                     self.leg.requests.send(Request::Open { client_id, clean_start, expiry, answer }).await?;
                     match opened.await.unwrap_or(Err(ReasonCode::SERVER_SHUTTING_DOWN)) {
-                        Ok(opened) => {
-                            let outgoing = place.opened(opened.present);
+                        Ok(Seated { opened, ring }) => {
                             self.leg.wills.handle_return(&returning, opened.present, &self.leg).await;
-                            self.client.handle_opened(opened, outgoing, self.leg.clock.now());
+                            let queue = opened.queue.as_ref().map(|(queue, _)| *queue);
+                            self.ring = queue.zip(ring);
+                            self.client.handle_opened(opened, self.leg.clock.now());
                             self.place = Some(place);
                             let client_id: &str = self.client.client_id();
                             info!(client_id, event = "client_connected", "client {client_id}: connected");
                         }
-                        Err(reason) => {
-                            place.not_opened();
-                            self.client.handle_not_opened(reason);
-                        }
+                        Err(reason) => self.client.handle_not_opened(reason),
                     }
                 }
                 Effect::Commit(writes) => {
@@ -217,6 +235,28 @@ impl Connection {
                 Effect::Publish(message) => self.leg.hub.publish(&message, Some(self.client.client_id()), None),
                 Effect::Subscriptions(subscriptions) => {
                     self.leg.hub.subscribe(self.client.client_id(), subscriptions);
+                }
+                Effect::Retained(subscriptions) => {
+                    let bytes = self.max_queued_bytes;
+                    let (answer, retained) = oneshot::channel();
+                    self.leg.requests.send(Request::Retained { subscriptions, bytes, answer }).await?;
+                    let retained = retained.await.unwrap_or_default().into_iter().map(|kept| {
+                        let Kept { message, qos, received_at, identifiers } = kept;
+                        let subscription_ids = identifiers.as_deref().unwrap_or_default().to_vec();
+                        let expires_at = message.expires_at(received_at);
+                        Parcel { message, qos, retain: true, subscription_ids, expires_at, receipt: None }
+                    });
+                    let mut coming = Vec::new();
+                    while let Some(Ok(parcel)) = self.place.as_mut().map(|place| place.parcels.try_recv()) {
+                        coming.push(parcel);
+                    }
+                    self.client.handle_retained(retained.collect(), coming);
+                }
+                Effect::Share => {
+                    let (answer, ring) = oneshot::channel();
+                    let client_id = self.client.client_id().clone();
+                    self.leg.requests.send(Request::Share { client_id, answer }).await?;
+                    self.ring = ring.await.ok();
                 }
                 Effect::Close { why } => self.log_end(&why),
             }
@@ -293,6 +333,7 @@ impl Connection {
                 }
             }
             Event::Close(reason) => self.client.handle_close(reason),
+            Event::Filled => {}
             Event::Timeout => self.client.handle_timeout(self.leg.clock.now()),
         }
     }
@@ -319,6 +360,13 @@ impl Connection {
         // It is told to close once; what it does about it takes its time.
         let place = self.place.as_mut();
         let closing = self.client.is_closing();
+        let ring = self.ring.as_ref();
+        let filled = async {
+            match ring {
+                Some((_, ring)) if !closing => ring.filled().await,
+                _ => std::future::pending().await,
+            }
+        };
         let from_hub = async {
             match place {
                 _ if closing => std::future::pending().await,
@@ -339,6 +387,7 @@ impl Connection {
             read = stream.read_buf(&mut self.input), if reads => Event::Read(read),
             Some(answer) = self.answers.recv() => Event::Answer(answer),
             event = from_hub => event,
+            () = filled => Event::Filled,
             () = timeout => Event::Timeout,
         }
     }

@@ -1,11 +1,15 @@
 //! What the cache stands on: keeps what is committed, and, in a twin's world, forgets what was not synced.
+use std::sync::Arc;
+
 use super::world::Sin;
 use crate::bridge::cache::memory::Memory;
 use crate::bridge::cache::{Applied, Cache, CacheError, Page, Usage};
 use crate::bridge::core::forwarder::Restored;
+use crate::bridge::core::retained::Entry;
 use crate::bridge::delivery::{
-    BridgeId, DropReason, KeptWill, Kind, Outcome, Progress, Seq, Session, Store, Time, Waiting, Write,
+    BridgeId, DropReason, Held, KeptWill, Kind, Outcome, Progress, Seq, Session, Store, Time, Waiting, Write,
 };
+use crate::bridge::message::Message;
 
 /// Commits that a twin makes before it syncs them.
 const UNSYNCED: usize = 20;
@@ -114,6 +118,21 @@ impl Cache for Disk {
             return Ok(None);
         }
         self.memory.session(client_id)
+    }
+    fn sessions(&mut self) -> Result<Vec<Arc<str>>, CacheError> {
+        self.memory.sessions()
+    }
+    fn held(&mut self, queue: BridgeId) -> Result<Vec<Held>, CacheError> {
+        self.memory.held(queue)
+    }
+    fn ended(&mut self) -> Result<Option<BridgeId>, CacheError> {
+        self.memory.ended()
+    }
+    fn retained_topics(&mut self) -> Result<Vec<(Arc<str>, Entry)>, CacheError> {
+        self.memory.retained_topics()
+    }
+    fn retained(&mut self, topic: &str) -> Result<Option<(Seq, Arc<Message>, Time)>, CacheError> {
+        self.memory.retained(topic)
     }
     fn wills(&mut self) -> Result<Vec<KeptWill>, CacheError> {
         self.memory.wills()

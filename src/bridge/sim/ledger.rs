@@ -98,7 +98,7 @@ impl Ledger {
         let mut taken: Vec<(&Store, Place)> = stored.chain(deferred).collect();
         taken.sort_by_key(|(store, _)| store.seq);
         for (store, place) in taken {
-            if !matches!(store.received_id, Some((Origin::Remote(_), _))) {
+            if store.publisher.is_some() {
                 self.taken(bridges, store, place);
             }
         }

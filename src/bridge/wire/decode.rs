@@ -475,12 +475,12 @@ fn subscribe(packet_id: u16, entries: &[SubEntry], identifier: Option<u32>) -> R
                 },
                 no_local: options.nl(),
                 retain_as_published: options.rap(),
-                identifier,
                 retain_handling: match options.rh() {
                     RetainHandling::SendRetained => 0,
                     RetainHandling::SendRetainedIfNotExists => 1,
                     RetainHandling::DoNotSendRetained => 2,
                 },
+                identifier,
             }
         })
         .collect();

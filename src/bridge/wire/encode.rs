@@ -24,7 +24,6 @@ mod property {
     pub(super) const MAXIMUM_QOS: u8 = 0x24;
     pub(super) const RETAIN_AVAILABLE: u8 = 0x25;
     pub(super) const MAXIMUM_PACKET_SIZE: u8 = 0x27;
-    pub(super) const SHARED_SUBSCRIPTION_AVAILABLE: u8 = 0x2A;
 }
 
 /// Appends a packet. Strings must be shorter than 64 KiB, which configuration and decoder see to.
@@ -219,9 +218,6 @@ fn connack(packet: &Connack, version: Version, out: &mut Vec<u8>) {
         properties.put_u16(seconds);
     }
     explanation(&packet.server_reference, &packet.reason_string, &mut properties);
-    if packet.reason == ReasonCode::SUCCESS {
-        properties.extend([property::SHARED_SUBSCRIPTION_AVAILABLE, 0]);
-    }
     prefixed(properties, out);
 }
 

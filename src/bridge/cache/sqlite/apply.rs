@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::insert::Inserts;
-use super::removal::{removals, remove};
+use super::removal::{discard, removals, remove};
 use super::schema::state;
-use super::{millis, will};
+use super::{millis, retained, will};
 use crate::bridge::cache::Applied;
 use crate::bridge::delivery::{BridgeId, Origin, Progress, Seq, Store, Write};
 
@@ -39,6 +39,9 @@ fn store<'a>(
         if inserted == 0 {
             return Ok(Applied::Repeated);
         }
+    }
+    if store.retained {
+        retained::write(connection, store)?;
     }
     let bytes = store.message.size() as i64;
     for delivery in &store.deliveries {
@@ -157,18 +160,27 @@ fn apply(connection: &Connection, write: &Write, changes: &mut Changes) -> rusql
                      ON CONFLICT (client_id) DO UPDATE SET expiry = ?2, expires_at = ?3",
                 )?
                 .execute(params![&**client_id, expiry, expires_at.map(millis)])?;
+            let sql = "INSERT OR IGNORE INTO bridge (id, name) \
+                 SELECT max(coalesce(max(id) + 1, 0), ?1), 'session:' || ?2 FROM bridge";
+            connection.prepare_cached(sql)?.execute(params![BridgeId::FIRST_SESSION.0, &**client_id])?;
         }
         Write::EndSession { client_id } => {
             forget_all(connection, &Origin::Local(client_id.clone()))?;
-            for sql in ["DELETE FROM subscription WHERE client_id = ?1", "DELETE FROM session WHERE client_id = ?1"] {
+            for sql in [
+                "DELETE FROM subscription WHERE client_id = ?1",
+                "DELETE FROM session WHERE client_id = ?1",
+                "DELETE FROM bridge WHERE name = 'session:' || ?1 AND NOT EXISTS (SELECT 1 FROM delivery WHERE bridge = id)",
+                "UPDATE bridge SET name = 'ended:' || id WHERE name = 'session:' || ?1",
+            ] {
                 connection.prepare_cached(sql)?.execute([&**client_id])?;
             }
         }
+        Write::Discard { queue } => discard(connection, *queue, changes)?,
         Write::Subscribe { client_id, subscription } => {
             connection
                 .prepare_cached(
                     "INSERT OR REPLACE INTO subscription \
-                     SELECT client_id, ?2, ?3, ?4, ?5, ?6 FROM session WHERE client_id = ?1",
+                     SELECT client_id, ?2, ?3, ?4, ?5, ?6, ?7 FROM session WHERE client_id = ?1",
                 )?
                 .execute(params![
                     &**client_id,
@@ -177,6 +189,7 @@ fn apply(connection: &Connection, write: &Write, changes: &mut Changes) -> rusql
                     subscription.no_local,
                     subscription.retain_as_published,
                     subscription.retain_handling,
+                    subscription.identifier,
                 ])?;
         }
         Write::Unsubscribe { client_id, filter } => {

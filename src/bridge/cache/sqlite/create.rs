@@ -1,6 +1,6 @@
 //! Creating a cache file, so that it is there whole or not at all, whenever the process or the power ends.
 //!
-//! It is built under another name, made durable, and renamed. (A change of the schema, once there is one, is a single
+//! It is built under another name, made durable, and renamed. (A change of the schema is a single
 //! transaction that also sets `user_version`: SQLite does the same for it.)
 use std::fs::{File, OpenOptions};
 use std::io;

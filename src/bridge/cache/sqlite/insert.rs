@@ -2,7 +2,7 @@
 //! end.
 use std::sync::LazyLock;
 
-use rusqlite::{Connection, Statement};
+use rusqlite::{Connection, Statement, params};
 
 use super::millis;
 use crate::bridge::delivery::{NewDelivery, Store};
@@ -48,6 +48,13 @@ impl<'a> Inserts<'a> {
     pub(super) fn flush(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         rows(connection, &MESSAGE, &self.messages, bind_message)?;
         rows(connection, &DELIVERY, &self.deliveries, bind_delivery)?;
+        for (store, delivery) in &self.deliveries {
+            if let Some(identifiers) = &delivery.identifiers {
+                let bytes: Vec<u8> = identifiers.iter().flat_map(|identifier| identifier.to_le_bytes()).collect();
+                let sql = "UPDATE delivery SET identifiers = ?3 WHERE bridge = ?1 AND seq = ?2";
+                connection.prepare_cached(sql)?.execute(params![delivery.bridge.0, store.seq.0, bytes])?;
+            }
+        }
         self.messages.clear();
         self.deliveries.clear();
         Ok(())

@@ -6,6 +6,7 @@ pub mod file;
 mod insert;
 mod open;
 mod removal;
+mod retained;
 mod room;
 mod schema;
 mod shrink;
@@ -26,6 +27,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{Applied, Cache, CacheError, Page, Usage};
 use crate::bridge::config::{OnCorruption, Synchronous};
 use crate::bridge::core::forwarder::Restored;
+use crate::bridge::core::retained::Entry;
 use crate::bridge::delivery::{
     BridgeId, Delivery, Held, HeldPhase, Kept, KeptWill, Kind, Origin, Seq, Session, Time, Waiting, Write,
 };
@@ -50,7 +52,11 @@ pub struct Sqlite {
 
 /// A delivery with its message, as [`delivery`] reads it.
 const DELIVERY: &str = "d.seq, d.topic, d.qos, d.retain, m.received_at, m.topic, m.qos, m.retain, m.message_expiry, \
-     m.properties, m.payload";
+     m.properties, m.payload, d.identifiers";
+
+/// Below the keys of sessions.
+const NEW_BRIDGE: &str = "INSERT OR IGNORE INTO bridge (id, name) \
+     SELECT coalesce(max(id), 0) + 1, ?1 FROM bridge WHERE id < ?2";
 
 impl Sqlite {
     /// Opens a cache, or creates it where there is no file.
@@ -150,25 +156,50 @@ impl Sqlite {
 
 impl Cache for Sqlite {
     fn bridge(&mut self, name: &str) -> Result<(BridgeId, Restored), CacheError> {
-        self.connection.execute("INSERT OR IGNORE INTO bridge (name) VALUES (?1)", [name])?;
+        self.connection.execute(NEW_BRIDGE, params![name, BridgeId::FIRST_SESSION.0])?;
         let (id, established) =
             self.connection.query_row("SELECT id, established FROM bridge WHERE name = ?1", [name], |row| {
                 Ok((row.get::<_, i64>(0)?, row.get(1)?))
             })?;
         self.load_usage()?;
+        let held = self.held(BridgeId(id))?;
+        let received_ids = received_ids(&self.connection, &Origin::Remote(BridgeId(id)))?;
+        Ok((BridgeId(id), Restored { established, held, received_ids }))
+    }
+
+    fn held(&mut self, queue: BridgeId) -> Result<Vec<Held>, CacheError> {
         let sql = format!(
             "SELECT {DELIVERY}, d.packet_id, d.released FROM delivery d JOIN message m USING (seq) \
              WHERE d.bridge = ?1 AND d.packet_id IS NOT NULL ORDER BY d.seq"
         );
-        let mut statement = self.connection.prepare(&sql)?;
-        let held = statement.query_map([id], |row| {
-            let released: Option<i64> = row.get(12)?;
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let held = statement.query_map([queue.0], |row| {
+            let released: Option<i64> = row.get(13)?;
             let phase = released.map_or(HeldPhase::Sent, HeldPhase::Released);
-            Ok(Held { delivery: delivery(row)?, packet_id: row.get(11)?, phase })
+            Ok(Held { delivery: delivery(row)?, packet_id: row.get(12)?, phase })
         })?;
-        let held = held.collect::<rusqlite::Result<_>>()?;
-        let received_ids = received_ids(&self.connection, &Origin::Remote(BridgeId(id)))?;
-        Ok((BridgeId(id), Restored { established, held, received_ids }))
+        Ok(held.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn retained_topics(&mut self) -> Result<Vec<(Arc<str>, Entry)>, CacheError> {
+        Ok(retained::topics(&self.connection)?)
+    }
+
+    fn retained(&mut self, topic: &str) -> Result<Option<(Seq, Arc<Message>, Time)>, CacheError> {
+        Ok(retained::read(&self.connection, topic)?)
+    }
+
+    fn sessions(&mut self) -> Result<Vec<Arc<str>>, CacheError> {
+        let mut statement = self.connection.prepare("SELECT client_id FROM session ORDER BY client_id")?;
+        let sessions = statement.query_map([], |row| row.get(0))?;
+        Ok(sessions.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn ended(&mut self) -> Result<Option<BridgeId>, CacheError> {
+        // Names are ordered, so this is one step in their index.
+        let sql = "SELECT id FROM bridge WHERE name >= 'ended:' AND name < 'ended;' AND id >= ?1 LIMIT 1";
+        let first = BridgeId::FIRST_SESSION.0;
+        Ok(self.connection.prepare_cached(sql)?.query_row([first], |row| Ok(BridgeId(row.get(0)?))).optional()?)
     }
 
     fn apply_each(&mut self, writes: &[&Write]) -> Result<Vec<Applied>, CacheError> {
@@ -193,6 +224,9 @@ impl Cache for Sqlite {
             usage.messages = usage.messages.saturating_add_signed(messages);
             usage.bytes = usage.bytes.saturating_add_signed(bytes);
             usage.quarantined = usage.quarantined.saturating_add_signed(quarantined);
+            if bridge.is_session() && *usage == Usage::default() {
+                self.usage.remove(&bridge);
+            }
         }
         Ok(applied)
     }
@@ -248,7 +282,8 @@ impl Cache for Sqlite {
             .optional()?;
         let Some((expiry, expires_at)) = session else { return Ok(None) };
         let mut statement = self.connection.prepare_cached(
-            "SELECT filter, qos, no_local, retain_as_published, retain_handling FROM subscription WHERE client_id = ?1",
+            "SELECT filter, qos, no_local, retain_as_published, retain_handling, identifier FROM subscription \
+             WHERE client_id = ?1 ORDER BY filter",
         )?;
         let subscriptions = statement.query_map([client_id], |row| {
             Ok(Subscription {
@@ -257,12 +292,17 @@ impl Cache for Sqlite {
                 no_local: row.get(2)?,
                 retain_as_published: row.get(3)?,
                 retain_handling: row.get(4)?,
-                identifier: None,
+                identifier: row.get(5)?,
             })
         })?;
         let subscriptions = subscriptions.collect::<rusqlite::Result<_>>()?;
         let received_ids = received_ids(&self.connection, &Origin::Local(client_id.into()))?;
-        Ok(Some(Session { expiry, expires_at: expires_at.map(time), received_ids, subscriptions }))
+        let queue = self
+            .connection
+            .prepare_cached("SELECT id FROM bridge WHERE name = 'session:' || ?1")?
+            .query_row([client_id], |row| Ok(BridgeId(row.get(0)?)))
+            .optional()?;
+        Ok(Some(Session { expiry, expires_at: expires_at.map(time), received_ids, subscriptions, queue }))
     }
 
     fn wills(&mut self) -> Result<Vec<KeptWill>, CacheError> {
@@ -305,12 +345,17 @@ fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         retain: row.get(7)?,
         properties: Properties { message_expiry: row.get(8)?, other: properties },
     };
+    let identifiers = row.get_ref(11)?.as_blob_or_null()?.map(|bytes| {
+        let (identifiers, _) = bytes.as_chunks::<4>();
+        identifiers.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect()
+    });
     Ok(Delivery {
         seq: Seq(row.get(0)?),
         topic: row.get::<_, Option<Arc<str>>>(1)?.unwrap_or(topic),
         qos: qos(row, 2)?,
         retain: row.get(3)?,
         received_at: time(row.get(4)?),
+        identifiers,
         kept: Kept::Row,
         message: Arc::new(message),
     })

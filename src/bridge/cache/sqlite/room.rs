@@ -14,7 +14,7 @@ const TIMES: u64 = 3;
 /// Whether the disk has room for these, and for their removal. True where that cannot be told.
 pub(super) fn has_room(path: &Path, wal: u64, writes: &[&Write]) -> bool {
     let size = |write: &&Write| match write {
-        Write::Store(store) if !store.deliveries.is_empty() => Some(store.message.size() as u64),
+        Write::Store(store) if !store.deliveries.is_empty() || store.retained => Some(store.message.size() as u64),
         _ => None,
     };
     let mut stored = writes.iter().filter_map(size).peekable();

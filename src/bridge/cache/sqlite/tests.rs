@@ -78,9 +78,18 @@ fn store_for(bridges: &[BridgeId], seq: i64, size: usize) -> Write {
         qos: message.qos,
         retain: false,
         when_full: None,
+        identifiers: None,
     };
     let (deliveries, received_at) = (bridges.iter().map(to).collect(), Duration::from_secs(1));
-    Write::Store(Box::new(Store { seq: Seq(seq), message, received_at, deliveries, received_id: None }))
+    Write::Store(Box::new(Store {
+        seq: Seq(seq),
+        message,
+        received_at,
+        deliveries,
+        received_id: None,
+        publisher: None,
+        retained: false,
+    }))
 }
 
 /// Fills a cache with so many messages of 500 bytes.
@@ -220,7 +229,10 @@ fn a_file_of_version_1_is_given_what_it_lacks() {
     let directory = Directory::new();
     drop(directory.open());
     let connection = Connection::open(directory.path()).unwrap();
-    connection.execute_batch("DROP TABLE will; PRAGMA user_version = 1;").unwrap();
+    let former = "DROP TABLE will; DROP TABLE retained; DROP INDEX delivery_session; \
+                  ALTER TABLE subscription DROP COLUMN identifier; ALTER TABLE delivery DROP COLUMN identifiers; \
+                  PRAGMA user_version = 1;";
+    connection.execute_batch(former).unwrap();
     drop(connection);
     let mut cache = directory.open();
     assert_eq!(cache.wills().unwrap(), []);

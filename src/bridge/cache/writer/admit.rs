@@ -4,7 +4,8 @@ use crate::bridge::cache::Cache;
 use crate::bridge::config::WhenFull;
 use crate::bridge::core::admission::{self, Place, Queue};
 use crate::bridge::core::deferral;
-use crate::bridge::delivery::{NewDelivery, Write};
+use crate::bridge::delivery::{DropReason, NewDelivery, Write};
+use crate::bridge::topic;
 use crate::bridge::wire::ReasonCode;
 
 impl<C: Cache + 'static> Writer<C> {
@@ -44,10 +45,20 @@ impl<C: Cache + 'static> Writer<C> {
         may_wait: bool,
         pending: &mut Pending,
     ) -> Result<((Write, Option<Admitted>), Option<ReasonCode>), Write> {
-        let Write::Store(mut store) = write else { return Ok(((self.absorb(write), None), None)) };
+        let Write::Store(mut store) = write else {
+            self.note(&write);
+            return Ok(((self.absorb(write), None), None));
+        };
+        let forwards = store.deliveries.iter().filter(|delivery| !delivery.bridge.is_session()).count();
+        let is_copy = store.deliveries.iter().any(|delivery| delivery.bridge.is_session());
+        // What the bridge says about itself stays in memory, and nobody else says it.
+        if !is_copy && !store.message.topic.starts_with(topic::SYS) {
+            store.retained = self.retaining.takes(&store.message);
+            self.sessions.add_deliveries(&mut store);
+        }
         let size = store.message.size() as u64;
         // Nobody but a local publisher waits for part of an answer.
-        let mut deferred = may_wait && self.broken.is_none() && self.deferral.takes(&store);
+        let mut deferred = may_wait && self.broken.is_none() && !store.retained && self.deferral.takes(&store);
         let mut places = Vec::with_capacity(store.deliveries.len());
         for delivery in &store.deliveries {
             let (place, may_be_deferred) = self.place(delivery, size, pending);
@@ -55,12 +66,16 @@ impl<C: Cache + 'static> Writer<C> {
             places.push(place);
         }
         deferred &= places.contains(&Place::Row);
+        // What a session that is kept has not acknowledged yet is a row, or its publisher waits for all of them.
+        deferred &= places[forwards..].iter().all(|place| matches!(place, Place::Memory | Place::Dropped(_)));
         for (place, delivery) in places.iter_mut().zip(&store.deliveries) {
             if *place == Place::Blocked && !may_wait {
                 *place = Place::without_eviction(delivery.qos);
             }
         }
         if places.contains(&Place::Blocked) {
+            // They may be others when it has its turn.
+            store.deliveries.truncate(forwards);
             return Err(Write::Store(store));
         }
         store.seq = self.next;
@@ -76,7 +91,8 @@ impl<C: Cache + 'static> Writer<C> {
                 };
             }
         }
-        if let Err(reason) = admission::decide(&mut places) {
+        let (to_bridges, to_sessions) = places.split_at_mut(forwards);
+        if let Err(reason) = admission::decide(to_bridges).and_then(|()| self.sessions.decide(to_sessions)) {
             return Ok(((Write::Store(store), None), Some(reason)));
         }
         let mut admitted = Admitted { deferred, ..Admitted::default() };
@@ -101,6 +117,11 @@ impl<C: Cache + 'static> Writer<C> {
     /// Where a delivery waits, and whether it leaves it to its message whether that is deferred.
     pub(super) fn place(&self, delivery: &NewDelivery, size: u64, pending: &Pending) -> (Place, bool) {
         let Some(outlet) = self.outlets.get(&delivery.bridge) else { return (Place::Rejected, true) };
+        if delivery.bridge.is_volatile() {
+            let place =
+                if outlet.ring.lock().takes_volatile() { Place::Memory } else { Place::Dropped(DropReason::Full) };
+            return (place, true);
+        }
         let usage = self.cache.usage(delivery.bridge);
         let (messages, bytes) = pending.grown.get(&delivery.bridge).copied().unwrap_or_default();
         let deferred = self.deferral.used(delivery.bridge);

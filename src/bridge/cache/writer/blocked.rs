@@ -74,7 +74,7 @@ impl<C: Cache + 'static> Writer<C> {
         let (mut without, mut with) = (VecDeque::new(), VecDeque::new());
         for mut line in std::mem::take(&mut self.blocked.lines) {
             if line.answer.is_closed() {
-                parts.push(given_up(line));
+                parts.push(self.given_up(line));
                 continue;
             }
             let before = parts.len();
@@ -109,17 +109,19 @@ impl<C: Cache + 'static> Writer<C> {
     /// A connection ends: it waits no longer. What it was not acknowledged for its publisher keeps.
     pub(super) fn release(&mut self, answer: &Answer) -> Option<Part> {
         let position = self.blocked.lines.iter().position(|line| line.answer.same_channel(answer))?;
-        self.blocked.lines.remove(position).map(given_up)
+        let line = self.blocked.lines.remove(position)?;
+        Some(self.given_up(line))
     }
-}
 
-/// Stores are refused; whatever else was asked for is done.
-fn given_up(line: Line) -> Part {
-    let writes: Vec<Write> = line.requests.into_iter().flatten().collect();
-    let refused = |write: &Write| matches!(write, Write::Store(_)).then_some(ReasonCode::QUOTA_EXCEEDED);
-    Part {
-        refused: writes.iter().map(refused).collect(),
-        writes: writes.into_iter().map(|write| (write, None)).collect(),
-        answer: line.answer,
+    /// Stores are refused; whatever else was asked for is done.
+    fn given_up(&mut self, line: Line) -> Part {
+        let writes: Vec<Write> = line.requests.into_iter().flatten().collect();
+        writes.iter().for_each(|write| self.note(write));
+        let refused = |write: &Write| matches!(write, Write::Store(_)).then_some(ReasonCode::QUOTA_EXCEEDED);
+        Part {
+            refused: writes.iter().map(refused).collect(),
+            writes: writes.into_iter().map(|write| (write, None)).collect(),
+            answer: line.answer,
+        }
     }
 }

@@ -21,7 +21,7 @@ impl<C: Cache + 'static> Writer<C> {
                 self.chores_due = false;
                 return;
             }
-            if !self.sweep() {
+            if !self.sweep() && !self.end_sessions() && !self.expire_retained() {
                 // A busy cache needs its free pages soon again; a step a tick is for one that is busy for ever.
                 self.chores_due = self.shrink() && self.requests.is_empty();
                 self.note_the_oldest();

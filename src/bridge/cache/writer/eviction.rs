@@ -96,7 +96,7 @@ impl<C: Cache + 'static> Writer<C> {
         touched: &mut Vec<BridgeId>,
     ) {
         for (bridge, waiting, reason) in &evictions.rows {
-            counters.bridges.entry(*bridge).or_default().give_up(*reason, &waiting.topic);
+            counters.columns(*bridge).give_up(*reason, &waiting.topic);
             self.drop_log.record(*bridge, *reason, &waiting.topic, waiting.seq);
             touched.push(*bridge);
         }
@@ -105,8 +105,16 @@ impl<C: Cache + 'static> Writer<C> {
     /// Says what has been dropped, as far as it is time for that.
     pub(super) fn log_drops(&mut self, counters: &Counters) {
         for line in self.drop_log.poll(self.clock.now()) {
-            let name = counters.bridges.get(&line.bridge).map_or("", |columns| columns.name.as_str());
-            warn!(target: UNLIMITED, bridge = name, event = "dropped", "bridge {name}: {line}");
+            match self.sessions.name(line.bridge) {
+                Some(client_id) => {
+                    let client_id: &str = client_id;
+                    warn!(target: UNLIMITED, client_id, event = "dropped", "session {client_id}: {line}");
+                }
+                None => {
+                    let name = counters.bridges.get(&line.bridge).map_or("", |columns| columns.name.as_str());
+                    warn!(target: UNLIMITED, bridge = name, event = "dropped", "bridge {name}: {line}");
+                }
+            }
         }
     }
 }

@@ -110,6 +110,14 @@ impl<C: Cache + 'static> Writer<C> {
                 Request::LinkLost { bridge } => self.deferral.handle_link_lost(bridge),
                 Request::Limits { bridge, limits } => self.limit(bridge, limits),
                 Request::Chores => {}
+                Request::Retained { subscriptions, bytes, answer } => {
+                    // A client that has gone meanwhile needs no answer.
+                    let _ = answer.send(self.retained_for(&subscriptions, bytes));
+                }
+                Request::Share { client_id, answer } => {
+                    // The same.
+                    let _ = answer.send(self.share(&client_id));
+                }
                 Request::Open { answer, .. } => {
                     // A client that has gone meanwhile needs no answer.
                     let _ = answer.send(Err(ReasonCode::SERVER_UNAVAILABLE));

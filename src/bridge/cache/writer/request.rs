@@ -3,11 +3,34 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::Answer;
+use super::{Answer, SharedRing};
 use crate::bridge::core::admission::Limits;
 use crate::bridge::core::session::Opened;
-use crate::bridge::delivery::{BridgeId, Seq, Write};
-use crate::bridge::wire::ReasonCode;
+use crate::bridge::delivery::{BridgeId, Identifiers, Seq, Time, Write};
+use crate::bridge::message::{Message, QoS};
+use crate::bridge::wire::{ReasonCode, Subscription};
+
+/// A session that has been opened.
+#[derive(Debug)]
+pub struct Seated {
+    /// What the client is told of it.
+    pub opened: Opened,
+    /// The near end of its queue, where it has one.
+    pub ring: Option<SharedRing>,
+}
+
+/// A retained message for a subscription.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The message itself, and not a copy, where it may still be on its way to subscribers.
+    pub message: Arc<Message>,
+    /// The lower of its QoS and the subscription's.
+    pub qos: QoS,
+    /// When it arrived.
+    pub received_at: Time,
+    /// Of the subscriptions that match.
+    pub identifiers: Identifiers,
+}
 
 /// One thing that the writer is asked for.
 #[derive(Debug)]
@@ -51,7 +74,23 @@ pub enum Request {
         /// Session Expiry Interval in seconds.
         expiry: u32,
         /// Answered after the commit.
-        answer: oneshot::Sender<Result<Opened, ReasonCode>>,
+        answer: oneshot::Sender<Result<Seated, ReasonCode>>,
+    },
+    /// Read what is retained for new subscriptions of a session that is not kept.
+    Retained {
+        /// They.
+        subscriptions: Vec<Subscription>,
+        /// No further once so many bytes are read.
+        bytes: usize,
+        /// Answered at once.
+        answer: oneshot::Sender<Vec<Kept>>,
+    },
+    /// A session that ends with its connection is about to have its first Shared Subscription: it needs a queue.
+    Share {
+        /// Client Identifier.
+        client_id: Arc<str>,
+        /// Answered at once.
+        answer: oneshot::Sender<(BridgeId, SharedRing)>,
     },
     /// Refill a bridge's ring with rows after a sequence.
     Page {

@@ -39,6 +39,9 @@ impl<C: Cache + 'static> Writer<C> {
                 crash::committed(&write);
                 match write {
                     Write::Store(store) if applied == Applied::Done => {
+                        if store.retained {
+                            self.retaining.committed(&store);
+                        }
                         counters.received += 1;
                         let admitted = admitted.unwrap_or_default();
                         self.hand_on(*store, admitted, Kept::Row, evictions, &mut counters, &mut touched);
@@ -49,11 +52,11 @@ impl<C: Cache + 'static> Writer<C> {
                         self.freed = true;
                     }
                     Write::Progress { bridge, step, .. } => {
-                        count_step(counters.bridges.entry(bridge).or_default(), step);
+                        count_step(counters.columns(bridge), step);
                         self.freed |= matches!(step, Progress::Removed(_) | Progress::Quarantined(_));
                         touched.push(bridge);
                     }
-                    Write::Count { bridge, outcome } => counters.bridges.entry(bridge).or_default().finish(outcome),
+                    Write::Count { bridge, outcome } => counters.columns(bridge).finish(outcome),
                     _ => {}
                 }
                 self.lines.push(&mut reply, Ok(applied));
@@ -71,8 +74,10 @@ impl<C: Cache + 'static> Writer<C> {
         touched.dedup();
         for bridge in touched {
             let Usage { messages, bytes, .. } = self.cache.usage(bridge);
-            let columns = counters.bridges.entry(bridge).or_default();
-            (columns.cached, columns.cached_bytes) = (messages, bytes);
+            if !bridge.is_session() {
+                let columns = counters.columns(bridge);
+                (columns.cached, columns.cached_bytes) = (messages, bytes);
+            }
             if let Some(outlet) = self.outlets.get(&bridge) {
                 outlet.ring.notify();
             }
@@ -92,7 +97,7 @@ impl<C: Cache + 'static> Writer<C> {
         let Admitted { memory, dropped, .. } = admitted;
         for (delivery, reason) in dropped {
             let NewDelivery { bridge, topic, .. } = delivery;
-            counters.bridges.entry(bridge).or_default().drop_at_once(reason, &topic);
+            counters.columns(bridge).drop_at_once(reason, &topic);
             self.drop_log.record(bridge, reason, &topic, store.seq);
         }
         let rows = store.deliveries.into_iter().map(|delivery| (delivery, kept));
@@ -100,7 +105,7 @@ impl<C: Cache + 'static> Writer<C> {
             let bridge = new.bridge;
             touched.push(bridge);
             if kept == Kept::Row && evictions.is_stillborn(bridge, store.seq) {
-                counters.bridges.entry(bridge).or_default().drop_at_once(DropReason::Evicted, &new.topic);
+                counters.columns(bridge).drop_at_once(DropReason::Evicted, &new.topic);
                 self.drop_log.record(bridge, DropReason::Evicted, &new.topic, store.seq);
                 // It may have left more than what it went for needed.
                 self.freed = true;
@@ -112,10 +117,11 @@ impl<C: Cache + 'static> Writer<C> {
                 qos: new.qos,
                 retain: new.retain,
                 received_at: store.received_at,
+                identifiers: new.identifiers,
                 kept,
                 message: store.message.clone(),
             };
-            let columns = counters.bridges.entry(bridge).or_default();
+            let columns = counters.columns(bridge);
             let Some(outlet) = self.outlets.get(&bridge) else { continue };
             // Counted before it can be taken, or a column would go below zero.
             columns.accept();
@@ -134,7 +140,7 @@ fn reject(write: &Write, counters: &mut Counters) {
     counters.refused += 1;
     if let Write::Store(store) = write {
         for delivery in &store.deliveries {
-            counters.bridges.entry(delivery.bridge).or_default().rejected += 1;
+            counters.columns(delivery.bridge).rejected += 1;
         }
     }
 }

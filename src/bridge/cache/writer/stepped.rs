@@ -6,7 +6,6 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::bridge::core::admission::Place;
-use crate::bridge::core::session::Opened;
 use crate::bridge::delivery::{Outcome, Progress, Store, Time};
 
 /// What waits for answers.
@@ -43,7 +42,7 @@ impl Line {
 
 /// A session that is being opened.
 #[derive(Debug)]
-pub struct Opening(oneshot::Receiver<Result<Opened, ReasonCode>>);
+pub struct Opening(oneshot::Receiver<Result<Seated, ReasonCode>>);
 
 impl Opening {
     pub fn new(client_id: Arc<str>, clean_start: bool, expiry: u32) -> (Request, Self) {
@@ -51,7 +50,7 @@ impl Opening {
         (Request::Open { client_id, clean_start, expiry, answer }, Self(opened))
     }
 
-    pub fn opened(&mut self) -> Option<Result<Opened, ReasonCode>> {
+    pub fn opened(&mut self) -> Option<Result<Seated, ReasonCode>> {
         self.0.try_recv().ok()
     }
 }

@@ -7,7 +7,7 @@ use super::bridge;
 use super::note::Sheet;
 use super::reasons::{self, note_rest};
 use super::secured;
-use crate::bridge::config::{CACHE, Cache, Config, Listener, Log, defaults};
+use crate::bridge::config::{CACHE, Cache, Config, Listener};
 
 /// The largest packet that MQTT can carry.
 const MAX_PACKET_SIZE: u64 = 268_435_460;
@@ -28,9 +28,7 @@ pub(super) fn config(mut root: Block<'_>, sheet: &mut Sheet) -> Result<Config, W
     let (bridges, cache) = bridges(&mut root, sheet)?;
     let read = ["mqtt", "listeners", "auth", "bridges"];
     note_rest(&root, reasons::FILE, &read, sheet)?;
-    let (accounts, access, limits) = Default::default();
-    let (log, state_interval) = (Log::default(), defaults::ten_seconds());
-    Ok(Config { listeners, source: None, accounts, access, limits, cache, bridges, metrics: None, log, state_interval })
+    Ok(Config { listeners, cache, bridges, ..Config::default() })
 }
 
 fn mqtt(root: &mut Block<'_>, sheet: &mut Sheet) -> Result<Option<Found<u64>>, Wrong> {

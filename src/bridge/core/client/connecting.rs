@@ -1,12 +1,13 @@
 //! CONNECT, and what answers it (MQTT 5, sections 3.1.4 and 3.2).
 use super::*;
+use crate::bridge::core::subscriptions::is_shared;
 use crate::bridge::wire::is_payload_valid;
 
 impl<R> Client<R> {
     /// Longer than that no client may be silent (Server Keep Alive, in seconds), or away without the end of its session
     /// (Session Expiry Interval, in seconds).
     pub fn limited(self, max_keep_alive: Option<u16>, max_session_expiry: Option<u32>) -> Self {
-        Self { max_keep_alive, max_session_expiry, ..self }
+        Self { max_keep_alive, longest_expiry: max_session_expiry.unwrap_or(u32::MAX), ..self }
     }
 
     pub(super) fn handle_connect(&mut self, mut connect: Box<Connect>) {
@@ -64,22 +65,19 @@ impl<R> Client<R> {
             self.effects.push_back(Effect::Denied(Denied::Publish(will.message.topic.clone())));
             return self.refuse(reason, "its Will may not be published to this topic");
         }
-        let (clean_start, expiry) = (connect.clean_start, self.granted_expiry(connect.session_expiry));
+        let (clean_start, expiry) = (connect.clean_start, connect.session_expiry.min(self.longest_expiry));
         self.effects.push_back(Effect::Open { client_id: self.client_id.clone(), clean_start, expiry });
         self.state = State::Opening(connect);
     }
 
-    pub(super) fn granted_expiry(&self, wanted: u32) -> u32 {
-        self.max_session_expiry.map_or(wanted, |limit| wanted.min(limit))
-    }
-
-    /// The session is open and what had to be committed is; `outgoing` is what its last connection left behind.
-    pub fn handle_opened(&mut self, opened: Opened, outgoing: Option<Outgoing<R>>, now: Time) {
+    /// The session is open and what had to be committed is.
+    pub fn handle_opened(&mut self, opened: Opened, now: Time) {
         let State::Opening(mut connect) = std::mem::replace(&mut self.state, State::Open) else { return };
         let assigned = self.assigned.then(|| connect.client_id.clone());
-        self.expiry = self.granted_expiry(connect.session_expiry);
+        let (granted, longest) = opened.expiry;
+        self.longest_expiry = self.longest_expiry.min(longest);
+        self.expiry = granted.min(self.longest_expiry);
         self.may_keep = connect.session_expiry > 0;
-        self.kept = self.expiry > 0;
         let keep_alive = match (connect.keep_alive, self.max_keep_alive) {
             (0, Some(limit)) => limit,
             (wanted, limit) => limit.map_or(wanted, |limit| wanted.min(limit)),
@@ -88,20 +86,21 @@ impl<R> Client<R> {
         self.heard = now;
         self.intake = Intake::new(self.receive_maximum, opened.session.received_ids);
         let window = if self.version == Version::V4 { RECEIVE_MAXIMUM_V4 } else { connect.receive_maximum };
-        self.outgoing = match outgoing {
-            Some(mut outgoing) => {
-                outgoing.resume(window, connect.maximum_packet_size);
-                outgoing
-            }
-            None => Outgoing::new(window, connect.maximum_packet_size),
-        };
+        let maximum_packet_size = connect.maximum_packet_size;
+        self.outgoing = Outgoing::new(window, maximum_packet_size);
+        self.queue = opened.queue.map(|(queue, held)| SessionQueue::new(queue, held, window, maximum_packet_size, now));
         self.aliases = TopicAliases::new(connect.topic_alias_maximum);
         self.subscriptions = opened.session.subscriptions;
         // Another user may have made them, or other rules have allowed them.
         let access = &self.guard.access;
-        self.subscriptions.retain(|subscription| access.may_subscribe(&subscription.filter));
+        let denied = self.subscriptions.extract_if(.., |subscription| !access.may_subscribe(&subscription.filter));
+        let denied: Vec<String> = denied.map(|subscription| subscription.filter).collect();
+        for filter in denied {
+            let client_id = self.client_id.clone();
+            self.write_if_kept(is_shared(&filter), Write::Unsubscribe { client_id, filter });
+        }
         if !self.subscriptions.is_empty() {
-            self.effects.push_back(Effect::Subscriptions(self.subscriptions.clone()));
+            self.tell_subscriptions();
         }
         let connack = Connack {
             receive_maximum: self.receive_maximum,

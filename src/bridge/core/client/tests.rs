@@ -14,23 +14,25 @@ fn connected_by(version: Version, keep_alive: u16, receive_maximum: u16) -> Clie
     let mut client = Client::new(receive_maximum, 1 << 20, NOW);
     let connect = Connect { keep_alive, session_expiry: 60, ..Connect::new(version, "c") };
     client.handle_packet(Packet::Connect(Box::new(connect)), &Routes::default(), NOW);
-    client.handle_opened(opened(), None, NOW);
+    client.handle_opened(opened(60), NOW);
     client.flush(NOW);
     while client.poll_effect().is_some() {}
     client.handle_written(client.transmit().len());
     client
 }
 
-fn opened() -> Opened {
-    Opened { present: false, session: Default::default(), writes: Vec::new() }
+fn opened(expiry: u32) -> Opened {
+    let session = Default::default();
+    Opened { present: false, session, writes: Vec::new(), expiry: (expiry, u32::MAX), queue: None }
 }
 
 /// Its session is opened; what follows is still to be done.
 fn connecting(connect: Connect) -> Client<()> {
     let mut client = Client::new(10, 1 << 20, NOW);
+    let expiry = connect.session_expiry;
     client.handle_packet(Packet::Connect(Box::new(connect)), &Routes::default(), NOW);
     while client.poll_effect().is_some() {}
-    client.handle_opened(opened(), None, NOW);
+    client.handle_opened(opened(expiry), NOW);
     client
 }
 
@@ -50,7 +52,7 @@ fn publish(client: &mut Client<()>, packet_id: u16) {
 
 fn parcel(message: &Arc<Message>) -> Parcel<()> {
     let (message, qos) = (message.clone(), message.qos);
-    Parcel { message, qos, retain: false, subscription_ids: Vec::new(), expires_at: None, receipt: () }
+    Parcel { message, qos, retain: false, subscription_ids: Vec::new(), expires_at: None, receipt: None }
 }
 
 #[test]

@@ -35,10 +35,7 @@ impl<R> Client<R> {
                 None => ending.writes.push(Write::EndWill { client_id, due_at: None }),
             }
         }
-        // A session that ends with the connection was never written.
-        if self.kept {
-            ending.writes.push(session::close(&self.client_id, self.expiry, now));
-        }
+        ending.writes.extend(self.closing_writes(now));
         ending
     }
 

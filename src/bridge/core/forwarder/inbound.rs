@@ -28,16 +28,21 @@ impl Forwarder {
         }
     }
 
-    /// All local sessions that were connected have the message; `deliveries` are those to other remotes.
+    /// All local sessions that were connected have the message, but for those that are kept: these get it with its
+    /// commit. `deliveries` are those to other remotes.
     pub fn handle_delivered(&mut self, ticket: Ticket, deliveries: Vec<NewDelivery>, now: Time) {
         let Some((message, packet_id)) = self.arriving.remove(&ticket) else { return };
         let origin = Origin::Remote(self.settings.bridge);
         let received_id = (packet_id != 0 && !self.intake.is_void(ticket)).then_some((origin, packet_id));
-        if received_id.is_none() && deliveries.is_empty() {
-            self.intake.handle_stored(ticket, Ok(()));
-            return self.send_replies(now);
-        }
-        let store = Store { seq: Seq::default(), message, received_at: now, deliveries, received_id };
+        let store = Store {
+            seq: Seq::default(),
+            message,
+            received_at: now,
+            deliveries,
+            received_id,
+            publisher: None,
+            retained: false,
+        };
         if self.settings.is_source {
             self.offer(ticket, Box::new(store), now);
             return self.send_replies(now);

@@ -56,7 +56,16 @@ fn known() -> Restored {
 fn delivery(seq: i64, qos: QoS) -> Delivery {
     let message = Arc::new(Message::new("t", vec![seq as u8; 20], qos));
     let topic = message.topic.clone();
-    Delivery { seq: Seq(seq), topic, qos, retain: false, received_at: Time::ZERO, kept: Kept::Row, message }
+    Delivery {
+        seq: Seq(seq),
+        topic,
+        qos,
+        retain: false,
+        received_at: Time::ZERO,
+        identifiers: None,
+        kept: Kept::Row,
+        message,
+    }
 }
 
 fn connack(session_present: bool) -> Connack {

@@ -112,7 +112,7 @@ impl World {
             }
         }
         match seat.opening.as_mut().and_then(Opening::opened) {
-            Some(Ok(opened)) => seat.client.handle_opened(opened, None, now),
+            Some(Ok(seated)) => seat.client.handle_opened(seated.opened, now),
             Some(Err(reason)) => seat.client.handle_not_opened(reason),
             None => {}
         }

@@ -3,10 +3,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::BufRead;
 use std::sync::Arc;
 
-use rusqlite::Transaction;
+use rusqlite::{Transaction, params};
 
 use super::super::apply::{Changes, apply_all, count};
-use super::super::{Sqlite, time};
+use super::super::{NEW_BRIDGE, Sqlite, time};
 use super::record::{ExportedDelivery, ExportedMessage};
 use super::route::NAMELESS;
 use super::rows::{PAGE, page};
@@ -216,6 +216,7 @@ impl Import<'_> {
                 qos,
                 retain,
                 when_full: None,
+                identifiers: None,
             });
             if delivery.state == State::Quarantined {
                 let reason = delivery.reason.map_or(ReasonCode::UNSPECIFIED_ERROR, ReasonCode);
@@ -234,7 +235,15 @@ impl Import<'_> {
             properties,
         };
         let (message, received_at) = (Arc::new(message), time(line.received_at));
-        let store = Write::Store(Box::new(Store { seq, message, received_at, deliveries, received_id: None }));
+        let store = Write::Store(Box::new(Store {
+            seq,
+            message,
+            received_at,
+            deliveries,
+            received_id: None,
+            publisher: None,
+            retained: false,
+        }));
         for write in std::iter::once(store).chain(steps) {
             apply_all(&self.transaction, &[&write], &mut self.changes)?;
         }
@@ -245,7 +254,7 @@ impl Import<'_> {
         if let Some(id) = self.bridges.get(name) {
             return Ok(*id);
         }
-        self.transaction.execute("INSERT OR IGNORE INTO bridge (name) VALUES (?1)", [name])?;
+        self.transaction.execute(NEW_BRIDGE, params![name, BridgeId::FIRST_SESSION.0])?;
         let id = self.transaction.query_row("SELECT id FROM bridge WHERE name = ?1", [name], |row| row.get(0))?;
         self.bridges.insert(name.to_owned(), BridgeId(id));
         Ok(BridgeId(id))

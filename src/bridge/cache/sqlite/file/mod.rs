@@ -32,6 +32,7 @@ pub use verify::{Report, Table};
 
 use super::{create, open, schema};
 use crate::bridge::cache::CacheError;
+use crate::bridge::delivery::BridgeId;
 
 /// A file in which messages wait: a cache of ours, or NanoMQ's `mqtt_client.db`.
 pub trait Readable {
@@ -136,7 +137,8 @@ impl CacheFile {
     /// Where the file cannot be read.
     pub fn bridges(&self) -> Result<Vec<String>, CacheError> {
         let bridges = export::bridges(&self.connection).map_err(|error| self.classify(error))?;
-        Ok(bridges.into_iter().map(|(_, name)| name).collect())
+        let bridges = bridges.into_iter().filter(|(id, _)| !BridgeId(*id).is_session());
+        Ok(bridges.map(|(_, name)| name).collect())
     }
 
     fn classify(&self, error: rusqlite::Error) -> CacheError {

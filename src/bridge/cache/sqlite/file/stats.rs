@@ -7,7 +7,7 @@ use super::super::{open::beside, schema::state, time};
 use super::export::bridges;
 use super::{CacheFile, tally};
 use crate::bridge::cache::CacheError;
-use crate::bridge::delivery::Time;
+use crate::bridge::delivery::{BridgeId, Time};
 
 /// Of a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Sizes {
 /// Of a bridge.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BridgeStats {
-    /// Its name.
+    /// Its name; of a local session: `session:` and its Client Identifier.
     pub name: String,
     /// Deliveries that wait.
     pub queued: u64,
@@ -114,7 +114,12 @@ impl CacheFile {
             let number = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, u64>(0));
             let mut named = Vec::new();
             for (id, name) in bridges(&self.connection)? {
-                named.push(self.bridge_stats(id, name)?);
+                let stats = self.bridge_stats(id, name)?;
+                // Most sessions have nothing waiting.
+                let is_idle = stats.queued + stats.in_flight + stats.quarantined == 0;
+                if !(BridgeId(id).is_session() && is_idle) {
+                    named.push(stats);
+                }
             }
             Ok(Stats {
                 nanomq: false,

@@ -25,9 +25,18 @@ fn store(seq: i64, bridges: &[BridgeId]) -> Write {
         qos: message.qos,
         retain: false,
         when_full: None,
+        identifiers: None,
     };
     let (deliveries, received_at) = (bridges.iter().map(to).collect(), Duration::from_secs(seq as u64));
-    Write::Store(Box::new(Store { seq: Seq(seq), message, received_at, deliveries, received_id: None }))
+    Write::Store(Box::new(Store {
+        seq: Seq(seq),
+        message,
+        received_at,
+        deliveries,
+        received_id: None,
+        publisher: None,
+        retained: false,
+    }))
 }
 
 /// A cache with two bridges, closed in order.

@@ -75,10 +75,25 @@ impl World {
 impl Publisher {
     fn store(&self, bridge: BridgeId, qos: QoS) -> Write {
         let message = Arc::new(Message::new("t", "12345", qos));
-        let to = NewDelivery { bridge, topic: message.topic.clone(), qos, retain: false, when_full: None };
+        let to = NewDelivery {
+            bridge,
+            topic: message.topic.clone(),
+            qos,
+            retain: false,
+            when_full: None,
+            identifiers: None,
+        };
         let received_at = self.clock.now();
         let deliveries = vec![to];
-        Write::Store(Box::new(Store { seq: Seq::default(), message, received_at, deliveries, received_id: None }))
+        Write::Store(Box::new(Store {
+            seq: Seq::default(),
+            message,
+            received_at,
+            deliveries,
+            received_id: None,
+            publisher: None,
+            retained: false,
+        }))
     }
 
     fn ask(&mut self, writes: Vec<Write>) {
@@ -309,8 +324,17 @@ fn blocked_after(max_bytes: u64, batch: Vec<Write>) -> usize {
 fn of_bytes(bytes: usize, when_full: WhenFull, received_id: Option<(Origin, u16)>) -> Write {
     let message = Arc::new(Message::new("t", vec![0; bytes], QoS::ExactlyOnce));
     let (topic, qos) = (message.topic.clone(), message.qos);
-    let deliveries = vec![NewDelivery { bridge: ONE, topic, qos, retain: false, when_full: Some(when_full) }];
-    Write::Store(Box::new(Store { seq: Seq(0), message, received_at: Duration::ZERO, deliveries, received_id }))
+    let deliveries =
+        vec![NewDelivery { bridge: ONE, topic, qos, retain: false, when_full: Some(when_full), identifiers: None }];
+    Write::Store(Box::new(Store {
+        seq: Seq(0),
+        message,
+        received_at: Duration::ZERO,
+        deliveries,
+        received_id,
+        publisher: None,
+        retained: false,
+    }))
 }
 
 #[test]

@@ -105,12 +105,20 @@ fn store(bridges: &[BridgeId], qos: QoS) -> Write {
     let message = Arc::new(Message::new("t", "12345", qos));
     let to = |bridge: &BridgeId| {
         let topic = message.topic.clone();
-        NewDelivery { bridge: *bridge, topic, qos, retain: false, when_full: None }
+        NewDelivery { bridge: *bridge, topic, qos, retain: false, when_full: None, identifiers: None }
     };
     let deliveries = bridges.iter().map(to).collect();
     // Held for long already, if its disk fails.
     let (seq, received_at) = (Seq::default(), Duration::ZERO);
-    Write::Store(Box::new(Store { seq, message, received_at, deliveries, received_id: None }))
+    Write::Store(Box::new(Store {
+        seq,
+        message,
+        received_at,
+        deliveries,
+        received_id: None,
+        publisher: None,
+        retained: false,
+    }))
 }
 
 impl Connection {

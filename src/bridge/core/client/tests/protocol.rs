@@ -1,5 +1,6 @@
 //! What CONNECT and CONNACK agree on, and what is sent within it.
 use super::*;
+use crate::bridge::delivery::BridgeId;
 use crate::bridge::message::Properties;
 use crate::bridge::wire::{Ack, Unsubscribe};
 
@@ -7,7 +8,9 @@ fn granted(limits: (Option<u16>, Option<u32>), connect: Connect) -> (Client<()>,
     let version = connect.version;
     let mut client = Client::new(10, 1 << 20, NOW).limited(limits.0, limits.1);
     client.handle_packet(Packet::Connect(Box::new(connect)), &Routes::default(), NOW);
-    client.handle_opened(opened(), None, NOW);
+    let Some(Effect::Open { expiry, .. }) = client.poll_effect() else { panic!("it is to be opened") };
+    let queue = (expiry > 0).then(|| (BridgeId::FIRST_SESSION, Vec::new()));
+    client.handle_opened(Opened { queue, ..opened(expiry) }, NOW);
     client.flush(NOW);
     let mut packets = said(&mut client, version);
     match packets.pop() {
@@ -27,6 +30,15 @@ fn refused(connect: Connect) -> (ReasonCode, Option<String>) {
     }
 }
 
+fn ending(client: &mut Client<()>) -> Vec<Write> {
+    client.ending(&Routes::default(), NOW).writes
+}
+
+fn kept(expiry: u32) -> Write {
+    let expires_at = Some(NOW + Duration::from_secs(expiry.into()));
+    Write::KeepSession { client_id: "c".into(), expires_at, expiry }
+}
+
 #[test]
 fn what_is_granted_is_said_and_held() {
     let wanted = |keep_alive, session_expiry| Connect { keep_alive, session_expiry, ..Connect::new(Version::V5, "c") };
@@ -43,9 +55,9 @@ fn what_is_granted_is_said_and_held() {
         assert_eq!(connack.topic_alias_maximum, TOPIC_ALIAS_MAXIMUM);
     }
     // 3.1.1 has no words for it, and is held to it all the same.
-    let (client, _) = granted(limits, Connect { session_expiry: u32::MAX, ..Connect::new(Version::V4, "c") });
+    let (mut client, _) = granted(limits, Connect { session_expiry: u32::MAX, ..Connect::new(Version::V4, "c") });
     assert_eq!(client.deadline(), Some(NOW + Duration::from_secs(90)));
-    assert_eq!(client.leave(NOW).unwrap().1, Some(NOW + Duration::from_secs(3600)));
+    assert_eq!(ending(&mut client), [kept(3600)]);
 }
 
 #[test]
@@ -53,7 +65,7 @@ fn disconnect_changes_the_session_expiry_within_what_is_granted() {
     let (mut client, _) = granted((None, Some(100)), Connect { session_expiry: 60, ..Connect::new(Version::V5, "c") });
     let longer = Disconnect { session_expiry: Some(1000), ..Disconnect::new(ReasonCode::SUCCESS) };
     client.handle_packet(Packet::Disconnect(longer.clone()), &Routes::default(), NOW);
-    assert_eq!(client.leave(NOW).unwrap().1, Some(NOW + Duration::from_secs(100)));
+    assert_eq!(ending(&mut client), [kept(100)]);
     let (mut client, _) = granted((None, None), Connect::new(Version::V5, "c"));
     client.handle_packet(Packet::Disconnect(longer), &Routes::default(), NOW);
     client.flush(NOW);

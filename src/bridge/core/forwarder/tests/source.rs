@@ -30,7 +30,14 @@ impl Source {
             match effect {
                 Effect::Deliver(ticket, message) => {
                     let topic = message.topic.clone();
-                    let to = NewDelivery { bridge: BridgeId(2), topic, qos, retain: false, when_full: None };
+                    let to = NewDelivery {
+                        bridge: BridgeId(2),
+                        topic,
+                        qos,
+                        retain: false,
+                        when_full: None,
+                        identifiers: None,
+                    };
                     self.0.forwarder.handle_delivered(ticket, vec![to], self.0.now);
                 }
                 other => self.0.effects.push(other),

@@ -97,11 +97,20 @@ impl Load {
             qos,
             retain: false,
             when_full: None,
+            identifiers: None,
         };
         let deliveries = self.bridges[random.usize(..2)..].iter().map(to).collect();
         let received_id = (qos == QoS::ExactlyOnce).then(|| (origin, random.u16(1..20)));
         let (seq, received_at) = (Seq(self.next), Duration::from_millis(self.next as u64));
         self.next += 1;
-        Write::Store(Box::new(Store { seq, message, received_at, deliveries, received_id }))
+        Write::Store(Box::new(Store {
+            seq,
+            message,
+            received_at,
+            deliveries,
+            received_id,
+            publisher: None,
+            retained: false,
+        }))
     }
 }
