@@ -24,6 +24,8 @@ pub struct Passed {
 struct State {
     mode: Mode,
     target: SocketAddr,
+    /// What the bridge has said in its last CONNECT.
+    version: Version,
     connections: u32,
     open: Vec<TcpStream>,
     passed: Vec<Passed>,
@@ -38,7 +40,8 @@ impl Relay {
     pub fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let state = State { mode: Mode::Whole, target, connections: 0, open: Vec::new(), passed: Vec::new() };
+        let (version, open, passed) = (Version::V5, Vec::new(), Vec::new());
+        let state = State { mode: Mode::Whole, target, version, connections: 0, open, passed };
         let state = Arc::new((Mutex::new(state), Condvar::new()));
         let relay = Self { state: state.clone(), address };
         std::thread::spawn(move || {
@@ -95,7 +98,7 @@ fn accept(shared: &Arc<(Mutex<State>, Condvar)>, near: TcpStream) {
 }
 
 fn pump(shared: &(Mutex<State>, Condvar), mut from: TcpStream, mut to: TcpStream, connection: u32, from_bridge: bool) {
-    let mut decoder = if from_bridge { Decoder::server(1 << 20) } else { Decoder::client(Version::V5, 1 << 20) };
+    let mut decoder = from_bridge.then(|| Decoder::server(1 << 20));
     let (mut bytes, mut input) = (vec![0; 65_536], Vec::new());
     while let Ok(read @ 1..) = from.read(&mut bytes) {
         let mut state = shared.0.lock().unwrap();
@@ -107,7 +110,12 @@ fn pump(shared: &(Mutex<State>, Condvar), mut from: TcpStream, mut to: TcpStream
         }
         input.extend_from_slice(&bytes[..read]);
         let mut rest = input.as_slice();
+        // The broker's first word is its answer to CONNECT.
+        let decoder = decoder.get_or_insert_with(|| Decoder::client(state.version, 1 << 20));
         while let Some(packet) = decoder.decode(&mut rest).unwrap() {
+            if let Packet::Connect(connect) = &packet {
+                state.version = connect.version;
+            }
             state.passed.push(Passed { connection, from_bridge, packet });
         }
         let left = rest.len();

@@ -82,15 +82,17 @@ fn each_qos_arrives_as_it_was_published_in_both_directions() {
     for protocol in [4, 5] {
         let folder = tempfile::tempdir().unwrap();
         let (local, remote) = (mosquitto(folder.path(), "local"), mosquitto(folder.path(), "remote"));
-        let source = format!("{{ server: \"mqtt://{}\", protocol: {protocol} }}", local.address);
+        let (near, far) = (Relay::start(local.address), Relay::start(remote.address));
+        let source = format!("{{ server: \"mqtt://{}\", protocol: {protocol} }}", near.address);
         let rules = format!(
             "protocol: {protocol}, forwards: [{{ local: \"up/#\" }}], subscriptions: [{{ remote: \"down/#\", prefix: in/, \
              qos: 2 }}]"
         );
-        let configuration = configuration(folder.path(), &source, &remote.address.to_string(), &rules, "");
+        let configuration = configuration(folder.path(), &source, &far.address.to_string(), &rules, "");
         let bridge = Bridge::without_listener(folder.path(), &configuration, &[]);
-        // The second connection of each is the one that stays.
         until("both links are up", || bridge.metric("connected") == 2);
+        // Only then: QoS 0 is for those who have subscribed, and the bridge does so once its session is committed.
+        until("it subscribes at both", || subscribed(&near, 1) && subscribed(&far, 1));
         let (mut above, mut below) = (subscriber(&remote, "up/#"), subscriber(&local, "in/#"));
         for qos in ALL {
             let topic = format!("up/{qos}");
