@@ -44,6 +44,15 @@ fn check_says_what_the_reports_file_becomes() {
       max_packet_size: 256MiB
       receive_maximum: 256
       max_queued_bytes: 8MiB
+    limits:
+      max_connections: 10000
+      max_half_open: 1000
+      connect_timeout: 10s
+      max_connect_size: 64KiB
+      max_topic_levels: 128
+      max_topic_length: 4KiB
+      max_subscriptions: 1000
+      max_memory: 512MiB
     cache:
       path: /tmp/bridge_cache/mqtt-bridge.db
       max_messages: 102400
@@ -97,6 +106,10 @@ fn check_says_what_the_reports_file_becomes() {
       - remote: test6
         local: test6
         qos: 2
+    log:
+      format: text
+      level: info
+    state_interval: 10s
 
     # What it survives:
     # - a crash or kill of the process at any moment: nothing acknowledged is lost
@@ -104,6 +117,7 @@ fn check_says_what_the_reports_file_becomes() {
     # - bridge emqx1: an outage until 102400 messages or 1GiB wait, 2 h 50 min at 10 a second of 200 bytes (cache.max_messages); then publishes are refused
     # - bridge emqx1: a silent cut is noticed within 4.5s, a heal within 12s
     # - bridge emqx1: QoS 2 stays exactly once while mqtt://emqx:1883 keeps the session and its packet ids (EMQX forgets packet ids after await_rel_timeout, 300 s by default); beyond, messages in flight may arrive twice
+    # warning: listener 0.0.0.0:1883: NO ACCOUNTS: whoever reaches it is let in, and may publish and subscribe to everything; an `accounts` section asks for passwords
 
     # What the keys of nanomq.conf become:
     # - line 1: mqtt.max_packet_size: listeners[].max_packet_size

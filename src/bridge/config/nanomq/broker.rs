@@ -90,8 +90,9 @@ fn auth(root: &mut Block<'_>, sheet: &mut Sheet) -> Result<(), Wrong> {
     let Some(mut auth) = root.block("auth")? else { return Ok(()) };
     if let Some(anonymous) = auth.boolean("allow_anonymous")? {
         if !anonymous.value {
-            let what = "false cannot be honoured, the local leg has no accounts yet and would let every client in: bind \
-                        listeners.tcp to an address that only trusted clients reach, and write true";
+            let what = "false cannot be honoured, accounts are not taken from here and every client would be let in: \
+                        write a bridge.yaml with `accounts`, or bind listeners.tcp to an address that only trusted \
+                        clients reach, and write true";
             return Err(anonymous.wrong(what));
         }
         sheet.ignored(&anonymous, "ours lets every client in");
@@ -102,7 +103,7 @@ fn auth(root: &mut Block<'_>, sheet: &mut Sheet) -> Result<(), Wrong> {
         } else {
             sheet.different(
                 &no_match,
-                "not honoured: the local leg has no access list yet, every client may use every topic",
+                "not honoured: every client may use every topic; `access` of a bridge.yaml has rules",
             );
         }
     }

@@ -113,7 +113,7 @@ pub(super) const MQTT: Reasons = &[
     ("await_rel_timeout", Kind::Ignored, "NanoMQ does not use it"),
 ];
 
-const NO_ACCOUNTS: &str = "not honoured: the local leg has no accounts yet and lets every client in";
+const NO_ACCOUNTS: &str = "not honoured: every client is let in; `accounts` of a bridge.yaml asks for passwords";
 
 /// Of `auth`.
 pub(super) const AUTH: Reasons = &[
@@ -121,7 +121,7 @@ pub(super) const AUTH: Reasons = &[
     ("deny_action", Kind::Ignored, "there is no access list that could deny"),
     ("cache", Kind::Ignored, "of NanoMQ's access list"),
     ("password", Kind::Different, NO_ACCOUNTS),
-    ("acl", Kind::Different, "not honoured: the local leg has no access list yet, every client may use every topic"),
+    ("acl", Kind::Different, "not honoured: every client may use every topic; `access` of a bridge.yaml has rules"),
     ("http_auth", Kind::Different, NO_ACCOUNTS),
 ];
 

@@ -146,7 +146,7 @@ fn what_is_not_translated_is_named_with_its_reason() {
     Different line 16: bridges.mqtt.b.subscription[0].retain_handling: not honoured: ours asks for retained messages when the subscription is new (1), not at every reconnect
     Ignored line 16: bridges.mqtt.b.subscription[0].stream_id: of QUIC alone; this remote is reached over TCP
     Ignored line 19: auth.allow_anonymous: ours lets every client in
-    Different line 19: auth.password: not honoured: the local leg has no accounts yet and lets every client in
+    Different line 19: auth.password: not honoured: every client is let in; `accounts` of a bridge.yaml asks for passwords
     Different line 21: bridges.aws: not honoured: write it as bridges.mqtt.<name> with tls+mqtt-tcp:// and ssl
     Ignored line 23: logs: unknown, and ignored as NanoMQ ignores it; did you mean `log`?
     "#);
