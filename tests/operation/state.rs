@@ -23,7 +23,11 @@ fn start(folder: &Path, remote: &str, interval: &str) -> Bridge {
 }
 
 fn subscribed(bridge: &Bridge, client_id: &str, filter: &str) -> Client {
-    let (mut client, _) = Client::connect(bridge.address, Connect::new(Version::V5, client_id));
+    subscribed_as(bridge, Connect::new(Version::V5, client_id), filter)
+}
+
+fn subscribed_as(bridge: &Bridge, connect: Connect, filter: &str) -> Client {
+    let (mut client, _) = Client::connect(bridge.address, connect);
     let filter = Subscription {
         filter: filter.to_owned(),
         qos: QoS::AtLeastOnce,
@@ -80,6 +84,28 @@ fn whoever_subscribes_has_the_latest_state_at_once_and_every_change_after_it() {
     assert!(lost["since"].as_u64() >= state["since"].as_u64());
     let _remote = Bridge::start_at(&address, far.path(), "");
     until(&mut client, |state| state["connected"] == true);
+}
+
+#[test]
+fn a_session_that_is_kept_hears_the_state_from_memory_while_it_is_connected() {
+    let folder = tempfile::tempdir().unwrap();
+    let bridge = start(folder.path(), "127.0.0.1:1", "100ms");
+    let kept = Connect { clean_start: false, session_expiry: 60, ..Connect::new(Version::V5, "kept") };
+    let mut client = subscribed_as(&bridge, kept.clone(), "$SYS/#");
+    until(&mut client, |state| state["connected"] == false);
+    let message = |topic| Arc::new(Message { retain: true, ..Message::new(topic, "forged", QoS::AtLeastOnce) });
+    client.send(&Packet::Publish(Publish::new(message(TOPIC), 1)));
+    client.send(&Packet::Publish(Publish::new(message("$SYS/bridge/b/other"), 2)));
+    for _ in 0..3 {
+        until(&mut client, |_| true);
+    }
+    drop(client);
+    let (mut client, connack) = Client::connect(bridge.address, kept);
+    assert!(connack.session_present);
+    until(&mut client, |state| state["connected"] == false);
+    assert_eq!(bridge.metric("messages_cached"), 0);
+    let (_, is_retained, payload) = received(&mut subscribed(&bridge, "late", "$SYS/#"));
+    assert!(is_retained && payload != b"forged");
 }
 
 #[test]

@@ -94,7 +94,9 @@ fn run(folder: &Path, lives: &[String], sin: Option<&str>) -> Vec<Verdict> {
     assert!(status.success(), "{log}");
     let count = publisher.acknowledged.len();
     // Shown for a test that passes, too.
-    writeln!(std::io::stderr(), "sessions: {count} acknowledged in {} lives", lives.len()).unwrap();
+    // Not eprintln: that is shown only for a test that fails.
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "sessions: {count} acknowledged in {} lives", lives.len()).unwrap();
     subscribers
         .iter()
         .map(|subscriber| judge(&publisher.acknowledged, &subscriber.received, subscriber.qos()))
@@ -104,7 +106,8 @@ fn run(folder: &Path, lives: &[String], sin: Option<&str>) -> Vec<Verdict> {
 #[test]
 fn nothing_acknowledged_is_lost_for_a_session_that_is_kept_and_qos_2_arrives_once() {
     let seed = std::env::var("MQTT_BRIDGE_KILL_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
-    writeln!(std::io::stderr(), "sessions: MQTT_BRIDGE_KILL_SEED={seed}").unwrap();
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "sessions: MQTT_BRIDGE_KILL_SEED={seed}").unwrap();
     let mut random = fastrand::Rng::with_seed(seed);
     let mut lives = Vec::new();
     for _ in 0..4 {

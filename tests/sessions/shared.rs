@@ -52,5 +52,31 @@ fn no_local_on_a_shared_subscription_is_a_protocol_error() {
     let (mut client, _) = Client::connect(bridge.address, Connect::new(Version::V5, "c"));
     let filters = vec![Subscription { no_local: true, ..subscription("$share/g/t", QoS::AtLeastOnce) }];
     client.send(&Packet::Subscribe(Subscribe { packet_id: 2, filters, identifier: None }));
-    assert_eq!(client.receive(), Some(Packet::Disconnect(Disconnect::new(ReasonCode::PROTOCOL_ERROR))));
+    match client.receive() {
+        Some(Packet::Disconnect(disconnect)) => assert_eq!(disconnect.reason, ReasonCode::PROTOCOL_ERROR),
+        other => panic!("{other:?} instead of DISCONNECT"),
+    }
+}
+
+#[test]
+fn a_shared_subscription_without_a_group_is_malformed_and_refused_in_3_1_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let bridge = Bridge::start(folder.path(), &cache(&folder, ""));
+    for filter in ["$share/g", "$share//f"] {
+        for version in [Version::V4, Version::V5] {
+            let (mut client, _) = Client::connect(bridge.address, Connect::new(version, "c"));
+            let filters = vec![subscription(filter, QoS::AtLeastOnce)];
+            client.send(&Packet::Subscribe(Subscribe { packet_id: 2, filters, identifier: None }));
+            match (version, client.receive()) {
+                // The codec says so before the broker sees a SUBSCRIBE ([MQTT-4.8.2-1], section 4.13).
+                (Version::V5, Some(Packet::Disconnect(disconnect))) => {
+                    assert_eq!(disconnect.reason, ReasonCode::MALFORMED_PACKET, "{filter}");
+                }
+                (Version::V4, Some(Packet::Suback(suback))) => {
+                    assert_eq!(suback.reasons, [ReasonCode(0x80)], "{filter}")
+                }
+                (_, other) => panic!("{filter}: {other:?}"),
+            }
+        }
+    }
 }

@@ -78,7 +78,8 @@ impl<C: Cache + 'static> Writer<C> {
     }
 
     fn note_the_oldest(&mut self) {
-        let bridges: Vec<BridgeId> = self.outlets.keys().copied().collect();
+        // A session has no columns of its own, and there may be many.
+        let bridges: Vec<BridgeId> = self.outlets.keys().copied().filter(|queue| !queue.is_session()).collect();
         for bridge in bridges {
             let waits = self.cache.usage(bridge).messages > 0;
             let oldest = if waits { self.cache.oldest(bridge) } else { Ok(None) };
