@@ -72,6 +72,7 @@ fn check_says_what_the_reports_file_becomes() {
     bridges:
     - name: emqx1
       server: mqtt://emqx:1883
+      failback: 60s
       protocol: 5
       client_id: bridge_client_123
       clean_start: false
@@ -86,6 +87,7 @@ fn check_says_what_the_reports_file_becomes() {
         max: 10s
       window: 100
       cache_qos0: true
+      max_hops: 8
       forwards:
       - local: test1
         remote: test1
